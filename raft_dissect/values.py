@@ -1,0 +1,218 @@
+"""The plain values that one stage of the pipeline gives to the next: packets, streams, messages, diagnostics."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from raft_dissect import wire
+
+
+class Packet(NamedTuple):
+    """One captured packet, as a capture file, a pipe or an interface gives it.
+
+    `link_type` is a LINKTYPE_ number of the pcap link-layer header registry (1 is Ethernet).
+    """
+
+    data: bytes
+    """The captured bytes, from the link-layer header on."""
+    time_ns: int
+    """Capture time in integer nanoseconds since the Unix epoch, UTC; 0 when the capture does not say."""
+    link_type: int
+    original_length: int
+    """Length on the wire in bytes; more than `len(data)` when the snaplen cut the packet."""
+    frame: int
+    """Number of the packet within its file, 1-based, as Wireshark counts."""
+    file: int = 0
+    """Index of the file within the capture's list of files."""
+
+
+class CaptureProblem(NamedTuple):
+    """A capture file that is damaged or ends early: everything before the place was read."""
+
+    kind: Literal["file_damaged", "file_truncated"]
+    file: int
+    """Index of the file within the capture's list of files."""
+    frame: int
+    """Number of the last packet that was read whole; 0 when there was none."""
+    offset: int
+    """Byte offset of the damage within the (decompressed) file."""
+    detail: str
+    """What is wrong there, in one line."""
+
+
+class Place(NamedTuple):
+    """Where in the capture something was seen: the evidence that a person can open in Wireshark."""
+
+    time_ns: int
+    """Nanoseconds since the Unix epoch, UTC."""
+    frame: int
+    file: int = 0
+
+
+class Endpoint(NamedTuple):
+    """One end of a TCP connection."""
+
+    host: str
+    """IPv4 or IPv6 address in its usual text form."""
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Stream:
+    """One direction of one TCP connection."""
+
+    __slots__ = ("destination", "handshake", "number", "source")
+
+    def __init__(self, number: int, source: Endpoint, destination: Endpoint) -> None:
+        self.number = number
+        """Counts the directions of all TCP connections of the capture from 0; `number // 2` is Wireshark's tcp.stream."""
+        self.source = source
+        self.destination = destination
+        self.handshake: wire.Handshake | None = None
+        """Once its handshake has been seen: what the sender says of itself."""
+
+
+class StreamOpened(NamedTuple):
+    """A stream showed the handshake of a Raft server."""
+
+    stream: Stream
+    place: Place
+
+
+StreamEnd = Literal["fin", "rst", "reused", "capture_end"]
+
+
+class StreamClosed(NamedTuple):
+    """A Raft stream ended; `reused` means that a new connection took the same addresses and ports."""
+
+    stream: Stream
+    place: Place
+    reason: StreamEnd
+
+
+class Message:
+    """One RPC message, found in a stream.
+
+    The header is decoded when somebody asks for `fields`, `entries` or `configuration`.
+    """
+
+    __slots__ = (
+        "_changes",
+        "_decoded",
+        "first",
+        "header",
+        "layout",
+        "missing",
+        "offset",
+        "payload",
+        "payload_length",
+        "payload_sha256",
+        "place",
+        "preamble",
+        "stream",
+    )
+
+    def __init__(
+        self,
+        stream: Stream,
+        offset: int | None,
+        first: Place,
+        preamble: wire.Preamble,
+        layout: str | None = None,
+    ) -> None:
+        self.stream = stream
+        self.offset = offset
+        """Byte offset in the stream, handshake included; None when the start of the stream was not seen."""
+        self.first = first
+        """Where the message's first byte was seen."""
+        self.place = first
+        """Where the message was complete: the last packet that was needed."""
+        self.preamble = preamble
+        self.layout = layout
+        self.header = b""
+        """What was captured of the header."""
+        self.payload_length: int | None = None
+        """Bytes; None when the part of the header that says so was not captured."""
+        self.missing: int | None = 0
+        """Bytes of the message that the capture does not have; None when their number is unknown."""
+        self.payload: bytes | None = None
+        """The payload when it was asked for and is whole."""
+        self.payload_sha256: str | None = None
+        """Hexadecimal, when it was asked for and the payload is whole."""
+        self._changes: dict[int, bytes] = {}
+        self._decoded: wire.Header | None = None
+
+    @property
+    def type(self) -> int:
+        """The message's number in the preamble."""
+        return self.preamble.type
+
+    @property
+    def name(self) -> str:
+        """The message's name, such as AppendEntries."""
+        return wire.MESSAGE_NAMES[self.preamble.type]
+
+    @property
+    def partial(self) -> bool:
+        """Whether a gap or a short snaplen cut the message."""
+        return self.missing != 0
+
+    @property
+    def decoded(self) -> wire.Header:
+        """The header as the wire table reads it."""
+        if self._decoded is None:
+            preamble = self.preamble
+            self._decoded = wire.decode_header(
+                preamble.type, preamble.version, self.header, preamble.header_length, self.layout
+            )
+        return self._decoded
+
+    @property
+    def fields(self) -> dict[str, int]:
+        """The message's own fields by their documented names; a field that was not captured is absent."""
+        return self.decoded.fields
+
+    @property
+    def entries(self) -> tuple[wire.Entry, ...]:
+        """The entries of AppendEntries."""
+        return self.decoded.entries
+
+    @property
+    def configuration(self) -> tuple[wire.Server, ...] | None:
+        """The configuration of InstallSnapshot."""
+        return self.decoded.configuration
+
+    def keep_change(self, number: int, data: bytes) -> None:
+        """Remember the data of the entry at position `number`, which is a change."""
+        self._changes[number] = data
+
+    def change(self, number: int) -> tuple[wire.Server, ...] | None:
+        """The configuration in the entry at position `number`; None if it is no whole configuration."""
+        data = self._changes.get(number)
+        if data is None:
+            return None
+        try:
+            return wire.decode_configuration(data)
+        except wire.MalformedError:
+            return None
+
+
+class Diagnostic(NamedTuple):
+    """Something about the capture that a reader must know to trust the rest."""
+
+    kind: Literal["gap", "resync", "malformed", "unfinished", "limit", "file_damaged", "file_truncated", "not_raft"]
+    place: Place
+    stream: Stream | None
+    offset: int | None
+    """Byte offset in the stream, or in the file for `file_damaged` and `file_truncated`."""
+    size: int | None
+    """Bytes concerned; None when unknown."""
+    detail: str
+    message: Message | None = None
+    """Of `unfinished`: what was there of the message."""
+
+
+Event = Message | Diagnostic | StreamOpened | StreamClosed
+"""What the stream engine gives, in the order in which it becomes certain."""

@@ -1,0 +1,417 @@
+"""Decode and encode RPC messages, driven by the wire table."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+
+from raft_dissect.wire import table
+from raft_dissect.wire.configuration import Server, decode_configuration, encode_configuration
+from raft_dissect.wire.errors import MalformedError
+from raft_dissect.wire.table import APPEND_ENTRIES, INSTALL_SNAPSHOT, Dialect, Field, Form
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+PREAMBLE_STRUCT = struct.Struct("<BBB5sQ")
+ENTRY_STRUCT = struct.Struct("<QB3xI")
+_FORMATS = {1: "B", 2: "H", 4: "I", 8: "Q"}
+_MAX_UINT64 = (1 << 64) - 1
+
+
+class Preamble(NamedTuple):
+    """The 16 bytes before every message's header (protocol document, section 2)."""
+
+    type: int
+    version: int
+    header_length: int
+    """Bytes."""
+    reserved_zero: bool
+    """Whether the reserved bytes are zero, as every release writes them."""
+
+
+class Entry(NamedTuple):
+    """One entry header of an AppendEntries message (protocol document, section 4.1)."""
+
+    term: int
+    type: int
+    """1 command, 2 barrier, 3 change."""
+    size: int
+    """Bytes of data in the payload."""
+
+    @property
+    def type_name(self) -> str | int:
+        """The type's name, or its number if it has none."""
+        return table.ENTRY_TYPES.get(self.type, self.type)
+
+
+class Header(NamedTuple):
+    """A decoded message header."""
+
+    fields: dict[str, int]
+    """The message's own fields by their documented names; booleans are bool. Bytes that were not there are absent."""
+    entries: tuple[Entry, ...] = ()
+    """Of AppendEntries."""
+    configuration: tuple[Server, ...] | None = None
+    """Of InstallSnapshot; None when it does not decode or is not all there."""
+    payload_length: int | None = 0
+    """Bytes that follow the header; None when the part of the header that says so was not there."""
+    dialect: Dialect | None = None
+    """None where both dialects write the same bytes."""
+
+
+class DecodedMessage(NamedTuple):
+    """A whole message with its payload."""
+
+    preamble: Preamble
+    header: Header
+    payload: bytes
+    length: int
+    """Bytes of preamble, header and payload together."""
+
+
+class _Plan:
+    """A form of the wire table, prepared for decoding and encoding."""
+
+    __slots__ = (
+        "bits",
+        "booleans",
+        "dialect",
+        "fixed",
+        "form",
+        "head",
+        "head_fields",
+        "head_names",
+        "tail",
+        "tail_fields",
+        "variable",
+    )
+
+    def __init__(self, form: Form) -> None:
+        variable = [i for i, field in enumerate(form.fields) if field.kind in ("entries", "configuration")]
+        split = variable[0] if variable else len(form.fields)
+        self.form = form
+        self.variable = form.fields[split].kind if variable else ""
+        self.head_fields = form.fields[:split]
+        self.tail_fields = form.fields[split + 1 :]
+        self.head = _compile(self.head_fields)
+        self.tail = _compile(self.tail_fields)
+        self.fixed = self.head.size + self.tail.size
+        self.head_names = tuple(field.name for field in self.head_fields if field.kind != "unused")
+        self.booleans = tuple(field.name for field in self.head_fields if field.kind == "boolean")
+        self.bits = tuple(field for field in self.head_fields if field.kind == "bits")
+        dialects = {layout.dialect for layout in table.LAYOUTS if layout.label in form.layouts}
+        self.dialect = dialects.pop() if len(dialects) == 1 else None
+
+
+def _compile(fields: Iterable[Field]) -> struct.Struct:
+    """A struct that reads the fields with a meaning and skips unused bytes."""
+    return struct.Struct(
+        "<" + "".join(f"{f.size}x" if f.kind == "unused" else _FORMATS[f.size] for f in fields)
+    )
+
+
+_PLANS: dict[int, tuple[_Plan, ...]] = {
+    message.number: tuple(_Plan(form) for form in message.forms) for message in table.MESSAGES
+}
+_VERSIONS = {number: {plan.form.version for plan in plans} for number, plans in _PLANS.items()}
+
+
+def _index_by_length() -> dict[tuple[int, int, int], _Plan]:
+    """The newest form of each (type, version, header length); forms of variable size are not in it."""
+    index: dict[tuple[int, int, int], _Plan] = {}
+    for number, plans in _PLANS.items():
+        for plan in plans:
+            if not plan.variable:
+                index[number, plan.form.version, plan.fixed] = plan
+    return index
+
+
+_BY_LENGTH = _index_by_length()
+
+
+def decode_preamble(data: bytes, offset: int = 0) -> Preamble | None:
+    """Decode the 16 bytes at `offset`; None when there are fewer."""
+    if len(data) - offset < table.PREAMBLE_LENGTH:
+        return None
+    type_, reserved1, version, reserved2, header_length = PREAMBLE_STRUCT.unpack_from(data, offset)
+    return Preamble(type_, version, header_length, reserved1 == 0 and reserved2 == b"\0\0\0\0\0")
+
+
+def encode_preamble(type_: int, version: int, header_length: int) -> bytes:
+    """Encode a preamble with zero reserved bytes."""
+    return PREAMBLE_STRUCT.pack(type_, 0, version, bytes(5), header_length)
+
+
+def payload_length(type_: int, header: bytes) -> int:
+    """Bytes that follow a complete header.
+
+    Raises MalformedError when the header contradicts itself, which includes being too short for its type.
+    """
+    if type_ == APPEND_ENTRIES:
+        n_entries = _count_entries(header)
+        if not n_entries:
+            return 0
+        start = _PLANS[type_][0].head.size
+        return sum(
+            size
+            for _, _, size in ENTRY_STRUCT.iter_unpack(header[start : start + ENTRY_STRUCT.size * n_entries])
+        )
+    if type_ == INSTALL_SNAPSHOT:
+        return _data_length(header)
+    plans = _PLANS.get(type_, ())
+    if plans and len(header) < plans[0].fixed:
+        raise MalformedError(f"a header of {len(header)} bytes is too short for {table.MESSAGE_NAMES[type_]}")
+    return 0
+
+
+def _count_entries(header: bytes) -> int:
+    """The number of entries of a complete AppendEntries header."""
+    start = _PLANS[APPEND_ENTRIES][0].head.size
+    if len(header) < start:
+        raise MalformedError(f"a header of {len(header)} bytes is too short for AppendEntries")
+    n_entries = int.from_bytes(header[start - 8 : start], "little")
+    if n_entries * ENTRY_STRUCT.size > len(header) - start:
+        raise MalformedError(
+            f"{n_entries} entries do not fit into a header of {len(header)} bytes", start - 8
+        )
+    return n_entries
+
+
+def _data_length(header: bytes) -> int:
+    """The size of the snapshot of a complete InstallSnapshot header."""
+    start = _PLANS[INSTALL_SNAPSHOT][0].head.size
+    conf_length = int.from_bytes(header[start - 8 : start], "little")
+    if len(header) < start or start + conf_length + 8 > len(header):
+        raise MalformedError(
+            f"a configuration of {conf_length} bytes does not fit into a header of {len(header)} bytes",
+            start - 8,
+        )
+    return int.from_bytes(header[start + conf_length : start + conf_length + 8], "little")
+
+
+def decode_header(
+    type_: int, version: int, header: bytes, header_length: int | None = None, layout: str | None = None
+) -> Header:
+    """Decode a header, of which the end may be missing.
+
+    `header_length` is what the preamble says (bytes), by default the length of `header`. `layout` asks for one of the
+    table's layouts; it is followed where the bytes fit it, otherwise the newest layout that fits is taken. A header that
+    is longer than any known form is read like the longest one, as real receivers do.
+    Raises MalformedError when a complete header contradicts itself or is too short for its type.
+    """
+    if header_length is None:
+        header_length = len(header)
+    plan = _select(type_, version, header_length, header, layout)
+    if plan is None:
+        return Header({}, payload_length=None)
+    if len(header) < header_length:
+        return _decode_part(plan, header)
+    size = payload_length(type_, header)
+    fields = _decode_head(plan, header)
+    if plan.variable == "entries":
+        return Header(
+            fields, _decode_entries(header, plan.head.size, fields["n_entries"]), None, size, plan.dialect
+        )
+    if plan.variable == "configuration":
+        start = plan.head.size
+        servers = _servers_or_none(header[start : start + fields.pop("conf_length")])
+        return Header(fields, (), servers, size, plan.dialect)
+    return Header(fields, dialect=plan.dialect)
+
+
+def _select(type_: int, version: int, header_length: int, header: bytes, layout: str | None) -> _Plan | None:
+    plans = _PLANS.get(type_, ())
+    if not plans:
+        return None
+    if plans[0].variable:
+        return _select_variable(plans, header)
+    if layout is not None:
+        for plan in plans:
+            if layout in plan.form.layouts and plan.form.version == version and plan.fixed == header_length:
+                return plan
+    if (exact := _BY_LENGTH.get((type_, version, header_length))) is not None:
+        return exact
+    # A version byte that does not go with the length: the length cannot lie about which bytes are there.
+    return max(
+        (p for p in plans if p.fixed <= header_length), key=lambda p: p.fixed, default=None
+    ) or _too_short(type_, header_length)
+
+
+def _too_short(type_: int, header_length: int) -> _Plan:
+    raise MalformedError(f"a header of {header_length} bytes is too short for {table.MESSAGE_NAMES[type_]}")
+
+
+def _select_variable(plans: tuple[_Plan, ...], header: bytes) -> _Plan:
+    """The form whose tail has the size that is left after the variable part, else the newest."""
+    head = plans[0].head.size
+    if len(plans) > 1 and len(header) >= head:
+        left = len(header) - head - int.from_bytes(header[head - 8 : head], "little")
+        for plan in plans:
+            if plan.tail.size == left:
+                return plan
+    return plans[-1]
+
+
+def _decode_head(plan: _Plan, header: bytes) -> dict[str, int]:
+    fields: dict[str, int] = dict(zip(plan.head_names, plan.head.unpack_from(header), strict=True))
+    for name in plan.booleans:
+        fields[name] = fields[name] != 0
+    for field in plan.bits:
+        word = fields.pop(field.name)
+        for bit, name in enumerate(field.bits):
+            fields[name] = bool(word >> bit & 1)
+    return fields
+
+
+def _decode_part(plan: _Plan, header: bytes) -> Header:
+    """What a header whose end is missing still says."""
+    known: list[Field] = []
+    size = 0
+    for field in plan.head_fields:
+        if size + field.size > len(header):
+            break
+        known.append(field)
+        size += field.size
+    part = _Plan(Form(plan.form.layouts, plan.form.version, tuple(known)))
+    fields = _decode_head(part, header)
+    fields.pop("conf_length", None)
+    if plan.variable == "entries":
+        captured = min((len(header) - plan.head.size) // ENTRY_STRUCT.size, fields.get("n_entries", 0))
+        entries = _decode_entries(header, plan.head.size, max(captured, 0))
+        complete = fields.get("n_entries") == len(entries)
+        return Header(fields, entries, None, sum(e.size for e in entries) if complete else None, plan.dialect)
+    return Header(fields, (), None, None if plan.variable else 0, plan.dialect)
+
+
+def _decode_entries(header: bytes, start: int, n_entries: int) -> tuple[Entry, ...]:
+    end = start + n_entries * ENTRY_STRUCT.size
+    return tuple(Entry(*values) for values in ENTRY_STRUCT.iter_unpack(header[start:end]))
+
+
+def _servers_or_none(data: bytes) -> tuple[Server, ...] | None:
+    try:
+        return decode_configuration(data)
+    except MalformedError:
+        return None
+
+
+def decode_message(data: bytes, offset: int = 0, layout: str | None = None) -> DecodedMessage | None:
+    """Decode the whole message at `offset`; None when its end is not there yet.
+
+    Raises MalformedError as `decode_header` does, and for a message type that no release knows.
+    """
+    preamble = decode_preamble(data, offset)
+    if preamble is None:
+        return None
+    if preamble.type not in table.MESSAGE_NAMES:
+        raise MalformedError(f"message type {preamble.type} does not exist")
+    start = offset + table.PREAMBLE_LENGTH
+    end = start + preamble.header_length
+    if len(data) < end:
+        return None
+    header = decode_header(preamble.type, preamble.version, data[start:end], layout=layout)
+    size = header.payload_length or 0
+    if len(data) < end + size:
+        return None
+    return DecodedMessage(preamble, header, data[end : end + size], end + size - offset)
+
+
+def is_consistent(preamble: Preamble, header: bytes) -> bool:
+    """Whether preamble and header are exactly what some release writes, in every byte with a meaning.
+
+    This is what finds framing again in the middle of a stream, so it is stricter than decoding: it wants zero reserved
+    bytes, a version byte and a length that go together, only known flags, terms that are not 0, and for entries and
+    configurations that they are what servers send. `header` may end early; what is there is judged.
+    """
+    type_, version, header_length, reserved_zero = preamble
+    if not (reserved_zero and is_plausible(type_, version, header_length)):
+        return False
+    try:
+        decoded = decode_header(type_, version, header, header_length)
+    except MalformedError:
+        return False
+    fields = decoded.fields
+    if fields.get("term") == 0 or fields.get("candidate_id") == 0:
+        return False
+    if len(header) < header_length:
+        return True
+    if type_ == APPEND_ENTRIES:
+        return _entries_consistent(decoded, header_length)
+    if type_ == INSTALL_SNAPSHOT:
+        return bool(decoded.configuration) and fields["last_term"] <= fields["term"]
+    return _flags_known(_BY_LENGTH[type_, version, header_length], header)
+
+
+def is_plausible(type_: int, version: int, header_length: int) -> bool:
+    """Whether some release writes this type with this version byte and a header of this many bytes."""
+    if version not in _VERSIONS.get(type_, ()) or header_length > table.MAX_HEADER_LENGTH:
+        return False
+    if type_ == APPEND_ENTRIES:
+        return header_length >= 40 and header_length % 16 in (0, 8)
+    if type_ == INSTALL_SNAPSHOT:
+        return header_length >= 48 and header_length % 8 == 0
+    return (type_, version, header_length) in _BY_LENGTH
+
+
+def _entries_consistent(decoded: Header, header_length: int) -> bool:
+    fields = decoded.fields
+    if header_length - ENTRY_STRUCT.size * fields["n_entries"] not in (40, 48):
+        return False
+    term = fields["term"]
+    return fields["prev_log_term"] <= term and all(
+        0 < entry.term <= term and entry.type in table.ENTRY_TYPES for entry in decoded.entries
+    )
+
+
+def _flags_known(plan: _Plan, header: bytes) -> bool:
+    values = dict(zip(plan.head_names, plan.head.unpack_from(header), strict=True))
+    return all(values[name] <= 1 for name in plan.booleans) and all(
+        values[field.name] >> len(field.bits) == 0 for field in plan.bits
+    )
+
+
+def encode_message(
+    type_: int,
+    fields: Mapping[str, int],
+    *,
+    layout: str = table.LAYOUTS[-1].label,
+    entries: Sequence[tuple[int, int, bytes]] = (),
+    configuration: Iterable[Server] = (),
+    data: bytes = b"",
+) -> bytes:
+    """Encode a whole message as the releases of `layout` do, with every unused byte zero.
+
+    `fields` are those of `Header.fields`; what is absent is 0. `entries` are (term, type, data) of AppendEntries,
+    `configuration` and `data` the servers and bytes of InstallSnapshot. Lengths and counts follow from them.
+    Raises KeyError when the layout does not have this message, struct.error when a value does not fit its field.
+    """
+    plan = _plan_of(type_, layout)
+    values = dict(fields)
+    values["n_entries"] = len(entries)
+    middle, payload = b"", data
+    if plan.variable == "entries":
+        middle = b"".join(ENTRY_STRUCT.pack(term, kind, len(content)) for term, kind, content in entries)
+        payload = b"".join(content for _, _, content in entries)
+    elif plan.variable == "configuration":
+        middle = encode_configuration(configuration)
+    values["conf_length"], values["data_length"] = len(middle), len(data)
+    header = _pack(plan.head, plan.head_fields, values) + middle + _pack(plan.tail, plan.tail_fields, values)
+    return encode_preamble(type_, plan.form.version, len(header)) + header + payload
+
+
+def _plan_of(type_: int, layout: str) -> _Plan:
+    for plan in _PLANS.get(type_, ()):
+        if layout in plan.form.layouts:
+            return plan
+    raise KeyError(f"layout {layout} has no message of type {type_}")
+
+
+def _pack(packer: struct.Struct, fields: Iterable[Field], values: Mapping[str, int]) -> bytes:
+    return packer.pack(*(_word(field, values) for field in fields if field.kind != "unused"))
+
+
+def _word(field: Field, values: Mapping[str, int]) -> int:
+    if field.kind == "bits":
+        return sum(bool(values.get(name, 0)) << bit for bit, name in enumerate(field.bits))
+    return int(values.get(field.name, 0))

@@ -1,0 +1,144 @@
+"""Decode and encode how a connection begins: the raft handshake, dqlite's, its client protocol, HTTP upgrade, TLS."""
+
+from __future__ import annotations
+
+import struct
+from typing import Literal, NamedTuple
+
+from raft_dissect.wire import table
+from raft_dissect.wire.configuration import pad, printable
+
+HandshakeKind = Literal["raft", "dqlite"]
+_RAFT = struct.Struct("<QQQ")
+_DQLITE = struct.Struct("<QIBBHQ")
+_CLIENT = struct.Struct("<QIBBH")
+_MAX_ADDRESS = 4096
+"""Bytes. No release limits an address; the longest that resolves is NI_MAXHOST + NI_MAXSERV = 1057 bytes."""
+MAX_HTTP_HEAD = 64 * 1024
+"""Bytes of an HTTP request's head that are looked through for its end."""
+
+
+class Handshake(NamedTuple):
+    """What a connecting server says of itself, once, before its first message (protocol document, section 1)."""
+
+    kind: HandshakeKind
+    protocol: int
+    id: int
+    address: str
+    """The server's own advertised address, as text; not where the connection comes from."""
+    length: int
+    """Bytes on the wire."""
+
+
+class Opening(NamedTuple):
+    """What the first bytes of a stream say about the whole stream."""
+
+    kind: Literal["handshake", "dqlite_client", "http", "upgrade", "tls", "unknown", "more"]
+    """`more` when more bytes are needed; `http` is a request, `upgrade` go-dqlite's answer to it."""
+    handshake: Handshake | None = None
+    length: int = 0
+    """Bytes to skip before what follows: of the handshake, or of the HTTP head."""
+
+
+_MORE = Opening("more")
+_UNKNOWN = Opening("unknown")
+_PROTOCOLS = (table.DQLITE_PROTOCOL, table.DQLITE_PROTOCOL_LEGACY)
+_HTTP_METHODS = (b"GET ", b"POST ", b"PUT ", b"HEAD ", b"OPTIONS ", b"CONNECT ", b"DELETE ", b"PATCH ")
+
+
+def recognise(data: bytes) -> Opening:
+    """Say what a stream is from its first bytes; never wrong by guessing: `unknown` is an answer.
+
+    A dqlite client whose first request is CLIENT looks like a raft handshake in its first 24 bytes, so an address must
+    be a printable, NUL-terminated text of the length that is announced.
+    """
+    if len(data) < 8:
+        return _recognise_short(data)
+    (protocol,) = struct.unpack_from("<Q", data)
+    if protocol in _PROTOCOLS:
+        return _recognise_protocol(data, protocol)
+    return _recognise_other(data)
+
+
+def _recognise_short(data: bytes) -> Opening:
+    starts = [struct.pack("<Q", protocol) for protocol in _PROTOCOLS]
+    starts += [
+        *_HTTP_METHODS,
+        table.HTTP_UPGRADE_RESPONSE[:8],
+        *(bytes((0x16, 3, minor)) for minor in range(5)),
+    ]
+    return _MORE if any(start.startswith(data) or data.startswith(start) for start in starts) else _UNKNOWN
+
+
+def _recognise_other(data: bytes) -> Opening:
+    if data[0] == 0x16 and data[1] == 3 and data[2] <= 4:
+        return Opening("tls")
+    if data.startswith(b"HTTP/1."):
+        return _http_head("upgrade", data)
+    if data.startswith(_HTTP_METHODS):
+        return _http_head("http", data)
+    return _UNKNOWN
+
+
+def _http_head(kind: Literal["http", "upgrade"], data: bytes) -> Opening:
+    end = data.find(b"\r\n\r\n", 0, MAX_HTTP_HEAD)
+    if end >= 0:
+        return Opening(kind, length=end + 4)
+    return _MORE if len(data) < MAX_HTTP_HEAD else _UNKNOWN
+
+
+def _recognise_protocol(data: bytes, protocol: int) -> Opening:
+    if len(data) < _CLIENT.size:
+        return _MORE
+    _, words, request, schema, extra = _CLIENT.unpack_from(data)
+    candidates = []
+    if request == table.DQLITE_CONNECT:
+        candidates.append(_decode_dqlite(data))
+    if protocol == table.RAFT_PROTOCOL:
+        candidates.append(_decode_raft(data))
+    for found in candidates:
+        if found.kind != "unknown":
+            return found
+    client = request in table.DQLITE_REQUESTS and request != table.DQLITE_CONNECT
+    if client and schema <= 1 and extra == 0 and 0 < words <= 1 << 27:
+        return Opening("dqlite_client")
+    return _UNKNOWN
+
+
+def _decode_dqlite(data: bytes) -> Opening:
+    if len(data) < _DQLITE.size:
+        return _MORE
+    protocol, words, _, _, _, id_ = _DQLITE.unpack_from(data)
+    address_length = words * 8 - 8
+    return _with_address(data, "dqlite", protocol, id_, _DQLITE.size, address_length)
+
+
+def _decode_raft(data: bytes) -> Opening:
+    if len(data) < _RAFT.size:
+        return _MORE
+    protocol, id_, address_length = _RAFT.unpack_from(data)
+    return _with_address(data, "raft", protocol, id_, _RAFT.size, address_length)
+
+
+def _with_address(
+    data: bytes, kind: HandshakeKind, protocol: int, id_: int, start: int, length: int
+) -> Opening:
+    if not 8 <= length <= _MAX_ADDRESS or length % 8:
+        return _UNKNOWN
+    address, nul, _ = data[start : start + length].partition(b"\0")
+    text = printable(address)
+    if not address.isascii() or "\\" in text or (nul and not address):
+        return _UNKNOWN
+    if len(data) < start + length:
+        return _MORE
+    if not nul or length - len(address) > 8:
+        return _UNKNOWN
+    return Opening("handshake", Handshake(kind, protocol, id_, text, start + length), start + length)
+
+
+def encode_handshake(kind: HandshakeKind, id_: int, address: str, protocol: int = 1) -> bytes:
+    """Encode a handshake with zero padding; raises struct.error when the id is no unsigned 64-bit integer."""
+    padded = pad(address.encode() + b"\0")
+    if kind == "raft":
+        return _RAFT.pack(protocol, id_, len(padded)) + padded
+    return _DQLITE.pack(protocol, len(padded) // 8 + 1, table.DQLITE_CONNECT, 0, 0, id_) + padded
