@@ -67,7 +67,7 @@ class Stream:
 
     def __init__(self, number: int, source: Endpoint, destination: Endpoint) -> None:
         self.number = number
-        """Counts the directions of all TCP connections of the capture from 0; `number // 2` is Wireshark's tcp.stream."""
+        """Counts the directions of all TCP connections from 0; `number // 2` is Wireshark's tcp.stream."""
         self.source = source
         self.destination = destination
         self.handshake: wire.Handshake | None = None
@@ -81,11 +81,25 @@ class StreamOpened(NamedTuple):
     place: Place
 
 
-StreamEnd = Literal["fin", "rst", "reused", "capture_end"]
+STREAM_KINDS: dict[str, str] = {
+    "raft": "Raft",
+    "dqlite_client": "dqlite's client protocol",
+    "http": "HTTP",
+    "upgrade": "HTTP",
+    "tls": "TLS",
+    "unknown": "something that is not Raft",
+    "empty": "no data",
+}
+"""What a connection can carry, with the words for it."""
+
+StreamEnd = Literal["fin", "rst", "reused", "capture_end", "limit"]
 
 
 class StreamClosed(NamedTuple):
-    """A Raft stream ended; `reused` means that a new connection took the same addresses and ports."""
+    """A Raft stream ended.
+
+    `reused` means that a new connection took the same addresses and ports, `limit` that too many others were open.
+    """
 
     stream: Stream
     place: Place
@@ -199,10 +213,15 @@ class Message:
             return None
 
 
+DiagnosticKind = Literal[
+    "gap", "resync", "malformed", "unfinished", "limit", "file_damaged", "file_truncated", "not_raft"
+]
+
+
 class Diagnostic(NamedTuple):
     """Something about the capture that a reader must know to trust the rest."""
 
-    kind: Literal["gap", "resync", "malformed", "unfinished", "limit", "file_damaged", "file_truncated", "not_raft"]
+    kind: DiagnosticKind
     place: Place
     stream: Stream | None
     offset: int | None

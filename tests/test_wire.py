@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +12,9 @@ from raft_dissect import wire
 from raft_dissect.wire import dqlite, table
 from raft_dissect.wire.codec import ENTRY_STRUCT, PREAMBLE_STRUCT
 from tests import vectors
-from tests.vectors import Vector
+
+if TYPE_CHECKING:
+    from tests.vectors import Vector
 
 MESSAGES = vectors.load("raft_message")
 NOT_OWN_FIELDS = {"type", "header_length", "version", "entries", "configuration", "data"}
@@ -107,9 +111,7 @@ def test_a_cut_header_gives_the_fields_that_are_there(vector: Vector) -> None:
     whole = message.header.fields
     preamble = message.preamble
     for size in range(preamble.header_length):
-        part = wire.decode_header(
-            preamble.type, preamble.version, vector.data[16 : 16 + size], preamble.header_length
-        )
+        part = wire.decode_header(preamble.type, preamble.version, vector.data[16 : 16 + size], preamble.header_length)
         assert part.fields.items() <= whole.items()
         assert ("term" in part.fields) == (size >= 8)
         assert part.entries == message.header.entries[: len(part.entries)]
@@ -138,9 +140,7 @@ def test_handshake(vector: Vector) -> None:
     assert vector.blank(wire.encode_handshake(kind, id_, address, protocol)) == vector.data
 
 
-@pytest.mark.parametrize(
-    "vector", vectors.load("uv_tcp_handshake", "dqlite_connect", "dqlite_client"), ids=by_name
-)
+@pytest.mark.parametrize("vector", vectors.load("uv_tcp_handshake", "dqlite_connect", "dqlite_client"), ids=by_name)
 def test_opening_needs_more_bytes_until_it_is_sure(vector: Vector) -> None:
     sure = wire.recognise(vector.data)
     for size in range(len(vector.data)):
@@ -151,9 +151,7 @@ def test_dqlite_client_is_not_a_raft_server() -> None:
     (leader,) = vectors.load("dqlite_client")
     assert wire.recognise(leader.data).kind == "dqlite_client"
     # Request CLIENT with id 16, then LEADER: in its first 24 bytes a raft handshake with id 0x100000001, length 16.
-    client = bytes.fromhex(
-        "0100000000000000 0100000001000000 1000000000000000 0100000000000000 0000000000000000"
-    )
+    client = bytes.fromhex("0100000000000000 0100000001000000 1000000000000000 0100000000000000 0000000000000000")
     assert wire.recognise(client).kind == "dqlite_client"
 
 
@@ -223,6 +221,17 @@ def test_one_shape_of_several_layouts_is_the_newest_unless_a_layout_is_asked_for
     assert "pre_vote" not in old
 
 
+def test_a_header_longer_than_any_release_writes_is_read_like_the_longest_of_its_version() -> None:
+    # RequestVote of 48 bytes: the flags are bits, as in the newest layout of version 0.
+    words = [3, 1, 5, 2, 2, 0]
+    longer = wire.decode_header(3, 0, b"".join(word.to_bytes(8, "little") for word in words)).fields
+    assert (longer["disrupt_leader"], longer["pre_vote"]) == (False, True)
+    # AppendEntriesResult of 40 bytes, version 2: 16-bit features and capacity, not one 64-bit word.
+    words = [3, 0, 5, 1 | 24576 << 16, 0]
+    result = wire.decode_header(2, 2, b"".join(word.to_bytes(8, "little") for word in words)).fields
+    assert (result["features"], result["capacity"]) == (1, 24576)
+
+
 @pytest.mark.parametrize("number", range(7, 14))
 def test_reserved_types_have_a_name(number: int) -> None:
     message = wire.decode_message(wire.encode_preamble(number, 0, 8) + bytes(8))
@@ -290,13 +299,14 @@ def test_any_bytes_decode_or_are_malformed(data: bytes) -> None:
         try:
             decode(data)
         except wire.MalformedError as error:
-            assert 0 <= error.offset <= len(data)
+            place = error.offset
+        else:
+            place = 0
+        assert 0 <= place <= len(data)
 
 
 @given(st.integers(1, 6), st.sampled_from([0, 2]), st.binary(max_size=200))
-def test_any_header_decodes_or_is_malformed_and_measures_the_same(
-    type_: int, version: int, header: bytes
-) -> None:
+def test_any_header_decodes_or_is_malformed_and_measures_the_same(type_: int, version: int, header: bytes) -> None:
     try:
         decoded = wire.decode_header(type_, version, header)
     except wire.MalformedError:
@@ -314,19 +324,18 @@ uint64 = st.integers(0, (1 << 64) - 1)
     st.lists(st.tuples(uint64, st.integers(0, 255), st.binary(max_size=40)), max_size=5),
     st.lists(uint64, min_size=4, max_size=4),
 )
-def test_append_entries_round_trip(
-    layout: str, entries: list[tuple[int, int, bytes]], values: list[int]
-) -> None:
+def test_append_entries_round_trip(layout: str, entries: list[tuple[int, int, bytes]], values: list[int]) -> None:
     fields = dict(zip(("term", "prev_log_index", "prev_log_term", "leader_commit"), values, strict=True))
     message = wire.decode_message(wire.encode_message(1, fields, layout=layout, entries=entries))
     assert message is not None
     assert message.header.fields == {**fields, "n_entries": len(entries)}
-    assert [(e.term, e.type, e.size) for e in message.header.entries] == [
-        (t, k, len(d)) for t, k, d in entries
-    ]
+    assert [(e.term, e.type, e.size) for e in message.header.entries] == [(t, k, len(d)) for t, k, d in entries]
     assert message.payload == b"".join(data for _, _, data in entries)
 
 
 def test_the_structs_are_those_of_the_table() -> None:
     assert PREAMBLE_STRUCT.size == sum(field.size for field in table.PREAMBLE) == 16
     assert ENTRY_STRUCT.size == sum(field.size for field in table.ENTRY) == 16
+    one = wire.encode_configuration([wire.Server(1, "1", 1)])
+    fixed = sum(field.size for field in (*table.CONFIGURATION, *table.SERVER))
+    assert len(one) == 24 == (fixed + len("1") + 1 + 7) // 8 * 8

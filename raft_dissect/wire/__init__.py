@@ -13,6 +13,7 @@ from raft_dissect.wire.codec import (
     is_consistent,
     is_plausible,
     payload_length,
+    writers,
 )
 from raft_dissect.wire.configuration import Server, decode_configuration, encode_configuration, printable
 from raft_dissect.wire.errors import MalformedError
@@ -45,4 +46,5 @@ __all__ = [
     "payload_length",
     "printable",
     "recognise",
+    "writers",
 ]

@@ -106,15 +106,16 @@ class _Plan:
 
 def _compile(fields: Iterable[Field]) -> struct.Struct:
     """A struct that reads the fields with a meaning and skips unused bytes."""
-    return struct.Struct(
-        "<" + "".join(f"{f.size}x" if f.kind == "unused" else _FORMATS[f.size] for f in fields)
-    )
+    return struct.Struct("<" + "".join(f"{f.size}x" if f.kind == "unused" else _FORMATS[f.size] for f in fields))
 
 
 _PLANS: dict[int, tuple[_Plan, ...]] = {
     message.number: tuple(_Plan(form) for form in message.forms) for message in table.MESSAGES
 }
 _VERSIONS = {number: {plan.form.version for plan in plans} for number, plans in _PLANS.items()}
+
+
+_STALE_TRAILERS = frozenset(layout.label for layout in table.LAYOUTS if layout.zeroed == "nothing")
 
 
 def _index_by_length() -> dict[tuple[int, int, int], _Plan]:
@@ -130,7 +131,7 @@ def _index_by_length() -> dict[tuple[int, int, int], _Plan]:
 _BY_LENGTH = _index_by_length()
 
 
-def decode_preamble(data: bytes, offset: int = 0) -> Preamble | None:
+def decode_preamble(data: bytes | bytearray, offset: int = 0) -> Preamble | None:
     """Decode the 16 bytes at `offset`; None when there are fewer."""
     if len(data) - offset < table.PREAMBLE_LENGTH:
         return None
@@ -154,8 +155,7 @@ def payload_length(type_: int, header: bytes) -> int:
             return 0
         start = _PLANS[type_][0].head.size
         return sum(
-            size
-            for _, _, size in ENTRY_STRUCT.iter_unpack(header[start : start + ENTRY_STRUCT.size * n_entries])
+            size for _, _, size in ENTRY_STRUCT.iter_unpack(header[start : start + ENTRY_STRUCT.size * n_entries])
         )
     if type_ == INSTALL_SNAPSHOT:
         return _data_length(header)
@@ -172,9 +172,7 @@ def _count_entries(header: bytes) -> int:
         raise MalformedError(f"a header of {len(header)} bytes is too short for AppendEntries")
     n_entries = int.from_bytes(header[start - 8 : start], "little")
     if n_entries * ENTRY_STRUCT.size > len(header) - start:
-        raise MalformedError(
-            f"{n_entries} entries do not fit into a header of {len(header)} bytes", start - 8
-        )
+        raise MalformedError(f"{n_entries} entries do not fit into a header of {len(header)} bytes", start - 8)
     return n_entries
 
 
@@ -195,9 +193,9 @@ def decode_header(
 ) -> Header:
     """Decode a header, of which the end may be missing.
 
-    `header_length` is what the preamble says (bytes), by default the length of `header`. `layout` asks for one of the
-    table's layouts; it is followed where the bytes fit it, otherwise the newest layout that fits is taken. A header that
-    is longer than any known form is read like the longest one, as real receivers do.
+    `header_length` is what the preamble says (bytes), by default the length of `header`. `layout` asks for one of
+    the table's layouts; it is followed where the bytes fit it, otherwise the newest layout that fits is taken. A
+    header that is longer than any known form is read like the longest one, as real receivers do.
     Raises MalformedError when a complete header contradicts itself or is too short for its type.
     """
     if header_length is None:
@@ -206,13 +204,11 @@ def decode_header(
     if plan is None:
         return Header({}, payload_length=None)
     if len(header) < header_length:
-        return _decode_part(plan, header)
+        return _decode_part(plan, header, header_length)
     size = payload_length(type_, header)
     fields = _decode_head(plan, header)
     if plan.variable == "entries":
-        return Header(
-            fields, _decode_entries(header, plan.head.size, fields["n_entries"]), None, size, plan.dialect
-        )
+        return Header(fields, _decode_entries(header, plan.head.size, fields["n_entries"]), None, size, plan.dialect)
     if plan.variable == "configuration":
         start = plan.head.size
         servers = _servers_or_none(header[start : start + fields.pop("conf_length")])
@@ -232,14 +228,17 @@ def _select(type_: int, version: int, header_length: int, header: bytes, layout:
                 return plan
     if (exact := _BY_LENGTH.get((type_, version, header_length))) is not None:
         return exact
-    # A version byte that does not go with the length: the length cannot lie about which bytes are there.
-    return max(
-        (p for p in plans if p.fixed <= header_length), key=lambda p: p.fixed, default=None
-    ) or _too_short(type_, header_length)
+    return _longest(plans, type_, version, header_length)
 
 
-def _too_short(type_: int, header_length: int) -> _Plan:
-    raise MalformedError(f"a header of {header_length} bytes is too short for {table.MESSAGE_NAMES[type_]}")
+def _longest(plans: tuple[_Plan, ...], type_: int, version: int, header_length: int) -> _Plan:
+    """For a length that no release writes: the longest form that is there, of this version if there is one."""
+    there = [plan for plan in plans if plan.fixed <= header_length]
+    if not there:
+        raise MalformedError(f"a header of {header_length} bytes is too short for {table.MESSAGE_NAMES[type_]}")
+    of_version = [plan for plan in there if plan.form.version == version]
+    longest = max(plan.fixed for plan in of_version or there)
+    return [plan for plan in of_version or there if plan.fixed == longest][-1]
 
 
 def _select_variable(plans: tuple[_Plan, ...], header: bytes) -> _Plan:
@@ -264,7 +263,7 @@ def _decode_head(plan: _Plan, header: bytes) -> dict[str, int]:
     return fields
 
 
-def _decode_part(plan: _Plan, header: bytes) -> Header:
+def _decode_part(plan: _Plan, header: bytes, header_length: int) -> Header:
     """What a header whose end is missing still says."""
     known: list[Field] = []
     size = 0
@@ -276,12 +275,15 @@ def _decode_part(plan: _Plan, header: bytes) -> Header:
     part = _Plan(Form(plan.form.layouts, plan.form.version, tuple(known)))
     fields = _decode_head(part, header)
     fields.pop("conf_length", None)
+    if plan.variable == "configuration":
+        return Header(fields, (), None, None, plan.dialect)
     if plan.variable == "entries":
-        captured = min((len(header) - plan.head.size) // ENTRY_STRUCT.size, fields.get("n_entries", 0))
+        n_entries = fields.get("n_entries", 0 if header_length < plan.fixed + ENTRY_STRUCT.size else -1)
+        captured = min((len(header) - plan.head.size) // ENTRY_STRUCT.size, n_entries)
         entries = _decode_entries(header, plan.head.size, max(captured, 0))
-        complete = fields.get("n_entries") == len(entries)
+        complete = n_entries == len(entries)
         return Header(fields, entries, None, sum(e.size for e in entries) if complete else None, plan.dialect)
-    return Header(fields, (), None, None if plan.variable else 0, plan.dialect)
+    return Header(fields, dialect=plan.dialect)
 
 
 def _decode_entries(header: bytes, start: int, n_entries: int) -> tuple[Entry, ...]:
@@ -334,12 +336,14 @@ def is_consistent(preamble: Preamble, header: bytes) -> bool:
     fields = decoded.fields
     if fields.get("term") == 0 or fields.get("candidate_id") == 0:
         return False
-    if len(header) < header_length:
-        return True
     if type_ == APPEND_ENTRIES:
         return _entries_consistent(decoded, header_length)
+    if fields.get("last_term", 0) > fields.get("term", 0):
+        return False
+    if len(header) < header_length:
+        return True
     if type_ == INSTALL_SNAPSHOT:
-        return bool(decoded.configuration) and fields["last_term"] <= fields["term"]
+        return bool(decoded.configuration)
     return _flags_known(_BY_LENGTH[type_, version, header_length], header)
 
 
@@ -356,10 +360,10 @@ def is_plausible(type_: int, version: int, header_length: int) -> bool:
 
 def _entries_consistent(decoded: Header, header_length: int) -> bool:
     fields = decoded.fields
-    if header_length - ENTRY_STRUCT.size * fields["n_entries"] not in (40, 48):
+    if "n_entries" in fields and header_length - ENTRY_STRUCT.size * fields["n_entries"] not in (40, 48):
         return False
-    term = fields["term"]
-    return fields["prev_log_term"] <= term and all(
+    term = fields.get("term", 0)
+    return fields.get("prev_log_term", 0) <= term and all(
         0 < entry.term <= term and entry.type in table.ENTRY_TYPES for entry in decoded.entries
     )
 
@@ -368,6 +372,27 @@ def _flags_known(plan: _Plan, header: bytes) -> bool:
     values = dict(zip(plan.head_names, plan.head.unpack_from(header), strict=True))
     return all(values[name] <= 1 for name in plan.booleans) and all(
         values[field.name] >> len(field.bits) == 0 for field in plan.bits
+    )
+
+
+def writers(preamble: Preamble, header: bytes) -> frozenset[str]:
+    """The layouts that can have written a message, by the shape of its header and by its unused bytes.
+
+    Nothing is excluded by bytes that are zero, because stale memory may be zero too.
+    """
+    type_, version, header_length, _ = preamble
+    plans = _PLANS.get(type_, ())
+    if not plans:
+        return frozenset()
+    if plans[0].variable:
+        labels = _select_variable(plans, header).form.layouts
+        trailer = header[-8:] if len(header) == header_length else b""
+        return frozenset(_STALE_TRAILERS.intersection(labels) if any(trailer) else labels)
+    return frozenset(
+        label
+        for plan in plans
+        if plan.form.version == version and plan.fixed == header_length
+        for label in plan.form.layouts
     )
 
 

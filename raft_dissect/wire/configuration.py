@@ -6,7 +6,7 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from raft_dissect.wire.errors import MalformedError
-from raft_dissect.wire.table import CONFIGURATION, CONFIGURATION_FORMAT, ROLES, SERVER
+from raft_dissect.wire.table import CONFIGURATION_FORMAT, ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 _HEAD = struct.Struct("<BQ")
 _ID = struct.Struct("<Q")
 _SMALLEST_SERVER = _ID.size + 2
-assert _HEAD.size == sum(field.size for field in CONFIGURATION)
-assert _SMALLEST_SERVER == sum(max(field.size, 1) for field in SERVER)
 
 
 class Server(NamedTuple):

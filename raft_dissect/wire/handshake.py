@@ -46,8 +46,11 @@ _PROTOCOLS = (table.DQLITE_PROTOCOL, table.DQLITE_PROTOCOL_LEGACY)
 _HTTP_METHODS = (b"GET ", b"POST ", b"PUT ", b"HEAD ", b"OPTIONS ", b"CONNECT ", b"DELETE ", b"PATCH ")
 
 
-def recognise(data: bytes) -> Opening:
+def recognise(data: bytes, missing: int = 0) -> Opening:
     """Say what a stream is from its first bytes; never wrong by guessing: `unknown` is an answer.
+
+    `missing` bytes after `data` are known to exist but were not captured; a handshake whose address ends in them has an
+    empty address here.
 
     A dqlite client whose first request is CLIENT looks like a raft handshake in its first 24 bytes, so an address must
     be a printable, NUL-terminated text of the length that is announced.
@@ -56,7 +59,7 @@ def recognise(data: bytes) -> Opening:
         return _recognise_short(data)
     (protocol,) = struct.unpack_from("<Q", data)
     if protocol in _PROTOCOLS:
-        return _recognise_protocol(data, protocol)
+        return _recognise_protocol(data, protocol, missing)
     return _recognise_other(data)
 
 
@@ -87,15 +90,15 @@ def _http_head(kind: Literal["http", "upgrade"], data: bytes) -> Opening:
     return _MORE if len(data) < MAX_HTTP_HEAD else _UNKNOWN
 
 
-def _recognise_protocol(data: bytes, protocol: int) -> Opening:
+def _recognise_protocol(data: bytes, protocol: int, missing: int) -> Opening:
     if len(data) < _CLIENT.size:
         return _MORE
     _, words, request, schema, extra = _CLIENT.unpack_from(data)
     candidates = []
     if request == table.DQLITE_CONNECT:
-        candidates.append(_decode_dqlite(data))
+        candidates.append(_decode_dqlite(data, missing))
     if protocol == table.RAFT_PROTOCOL:
-        candidates.append(_decode_raft(data))
+        candidates.append(_decode_raft(data, missing))
     for found in candidates:
         if found.kind != "unknown":
             return found
@@ -105,35 +108,36 @@ def _recognise_protocol(data: bytes, protocol: int) -> Opening:
     return _UNKNOWN
 
 
-def _decode_dqlite(data: bytes) -> Opening:
+def _decode_dqlite(data: bytes, missing: int) -> Opening:
     if len(data) < _DQLITE.size:
         return _MORE
     protocol, words, _, _, _, id_ = _DQLITE.unpack_from(data)
-    address_length = words * 8 - 8
-    return _with_address(data, "dqlite", protocol, id_, _DQLITE.size, address_length)
+    cut = Handshake("dqlite", protocol, id_, "", words * 8 + 16)
+    return _with_address(data, cut, _DQLITE.size, missing)
 
 
-def _decode_raft(data: bytes) -> Opening:
+def _decode_raft(data: bytes, missing: int) -> Opening:
     if len(data) < _RAFT.size:
         return _MORE
     protocol, id_, address_length = _RAFT.unpack_from(data)
-    return _with_address(data, "raft", protocol, id_, _RAFT.size, address_length)
+    cut = Handshake("raft", protocol, id_, "", _RAFT.size + address_length)
+    return _with_address(data, cut, _RAFT.size, missing)
 
 
-def _with_address(
-    data: bytes, kind: HandshakeKind, protocol: int, id_: int, start: int, length: int
-) -> Opening:
+def _with_address(data: bytes, cut: Handshake, start: int, missing: int) -> Opening:
+    """Complete a handshake with its address, which begins at `start`."""
+    length = cut.length - start
     if not 8 <= length <= _MAX_ADDRESS or length % 8:
         return _UNKNOWN
-    address, nul, _ = data[start : start + length].partition(b"\0")
+    address, nul, _ = data[start : cut.length].partition(b"\0")
     text = printable(address)
     if not address.isascii() or "\\" in text or (nul and not address):
         return _UNKNOWN
-    if len(data) < start + length:
-        return _MORE
+    if len(data) < cut.length:
+        return Opening("handshake", cut, cut.length) if len(data) + missing >= cut.length else _MORE
     if not nul or length - len(address) > 8:
         return _UNKNOWN
-    return Opening("handshake", Handshake(kind, protocol, id_, text, start + length), start + length)
+    return Opening("handshake", cut._replace(address=text), cut.length)
 
 
 def encode_handshake(kind: HandshakeKind, id_: int, address: str, protocol: int = 1) -> bytes:

@@ -21,15 +21,28 @@ Kind = Literal["uint", "boolean", "bits", "count", "length", "unused", "entries"
 Dialect = Literal["canonical", "cowsql"]
 
 
+class Releases(NamedTuple):
+    """Consecutive releases of one lineage."""
+
+    lineage: str
+    first: str
+    last: str
+
+    def __str__(self) -> str:
+        return f"{self.lineage} {self.first}..{self.last}"
+
+
 class Layout(NamedTuple):
     """One of the nine encodings that releases of the three lineages put on the wire."""
 
     label: str
     dialect: Dialect
     """Which of the two preambles it uses; cowsql/raft before v0.20.0 writes the canonical one."""
-    releases: str
+    releases: tuple[Releases, ...]
     change: str
     """What differs from the layout before it."""
+    zeroed: Literal["nothing", "trailers", "all"] = "nothing"
+    """Which unused bytes it writes as zero; the others carry stale memory."""
 
 
 class Field(NamedTuple):
@@ -63,51 +76,64 @@ class MessageType(NamedTuple):
     """What follows the header, or nothing."""
 
 
+_C, _W, _D = "canonical/raft", "cowsql/raft", "dqlite"
 LAYOUTS: tuple[Layout, ...] = (
-    Layout("c-0.9.0", "canonical", "canonical/raft v0.9.0..v0.9.14", "the first; no TimeoutNow"),
+    Layout("c-0.9.0", "canonical", (Releases(_C, "v0.9.0", "v0.9.14"),), "the first; no TimeoutNow"),
     Layout(
         "c-0.9.15",
         "canonical",
-        "canonical/raft v0.9.15..v0.9.20",
+        (Releases(_C, "v0.9.15", "v0.9.20"),),
         "TimeoutNow; RequestVote gains a word that holds disrupt_leader",
     ),
     Layout(
         "c-0.9.21",
         "canonical",
-        "canonical/raft v0.9.21..v0.11.2",
+        (Releases(_C, "v0.9.21", "v0.11.2"),),
         "that word of RequestVote becomes bits: disrupt_leader and pre_vote",
     ),
     Layout(
-        "c-0.11.3", "canonical", "canonical/raft v0.11.3..v0.17.1", "RequestVoteResult gains flags: pre_vote"
+        "c-0.11.3",
+        "canonical",
+        (Releases(_C, "v0.11.3", "v0.17.1"),),
+        "RequestVoteResult gains flags: pre_vote",
     ),
     Layout(
         "c-0.18.0",
         "canonical",
-        "canonical/raft v0.18.0..v0.18.1; dqlite v1.16.3..v1.18.6; cowsql/raft v0.17.2..v0.17.3",
+        (
+            Releases(_C, "v0.18.0", "v0.18.1"),
+            Releases(_D, "v1.16.3", "v1.18.6"),
+            Releases(_W, "v0.17.2", "v0.17.3"),
+        ),
         "AppendEntriesResult gains features",
     ),
     Layout(
         "c-main",
         "canonical",
-        "dqlite main since commit 5085cd4f (2026-06)",
+        (Releases(_D, "main (2026-06)", "main"),),
         "InstallSnapshot loses its unused trailer",
     ),
-    Layout("w-0.17.4", "canonical", "cowsql/raft v0.17.4..v0.19.1", "c-0.18.0 with zeroed trailers"),
+    Layout(
+        "w-0.17.4",
+        "canonical",
+        (Releases(_W, "v0.17.4", "v0.19.1"),),
+        "c-0.18.0 with zeroed trailers",
+        "trailers",
+    ),
     Layout(
         "w-0.20.0",
         "cowsql",
-        "cowsql/raft v0.20.0..v0.22.0",
+        (Releases(_W, "v0.20.0", "v0.22.0"),),
         "version byte in the preamble; 16-bit features and capacity in both results",
+        "trailers",
     ),
-    Layout("w-0.22.1", "cowsql", "cowsql/raft v0.22.1 and later", "all unused bytes are zero"),
+    Layout("w-0.22.1", "cowsql", (Releases(_W, "v0.22.1", "main"),), "all unused bytes are zero", "all"),
 )
 
 PREAMBLE: tuple[Field, ...] = (
     Field("type", 1, "message type"),
     Field("reserved1", 1, "always 0", "unused"),
-    Field(
-        "version", 1, "version of the header; 0 in the canonical dialect, which writes type as a 64-bit word"
-    ),
+    Field("version", 1, "version of the header; 0 in the canonical dialect, which writes type as a 64-bit word"),
     Field("reserved2", 5, "always 0", "unused"),
     Field("header_length", 8, "size in bytes of the header that follows", "length"),
 )
@@ -194,6 +220,8 @@ HTTP_UPGRADE_RESPONSE = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: dqlite\r\
 
 ENTRY_TYPES: dict[int, str] = {1: "command", 2: "barrier", 3: "change"}
 ROLES: dict[int, str] = {0: "standby", 1: "voter", 2: "spare"}
+COMMAND, BARRIER, CHANGE = 1, 2, 3
+STANDBY, VOTER, SPARE = 0, 1, 2
 CONFIGURATION_FORMAT = 1
 RAFT_PROTOCOL = 1
 
@@ -213,9 +241,7 @@ _UNUSED_TRAILER = Field(
 _REQUEST_VOTE = (
     Field("term", 8, "the candidate's term; in a pre-vote its current term + 1, which changes no term"),
     Field("candidate_id", 8, "id of the server that asks for the vote"),
-    Field(
-        "last_log_index", 8, "index of the candidate's last log entry (the last persisted one since v0.18.0)"
-    ),
+    Field("last_log_index", 8, "index of the candidate's last log entry (the last persisted one since v0.18.0)"),
     Field("last_log_term", 8, "term of that entry"),
 )
 _REQUEST_VOTE_FLAGS = Field(
@@ -330,9 +356,7 @@ MESSAGES: tuple[MessageType, ...] = (
         "the leader sends a whole snapshot in one message",
         (
             Form(("c-main",), 0, _INSTALL_SNAPSHOT),
-            Form(
-                tuple(label for label in _ALL if label != "c-main"), 0, (*_INSTALL_SNAPSHOT, _UNUSED_TRAILER)
-            ),
+            Form(tuple(label for label in _ALL if label != "c-main"), 0, (*_INSTALL_SNAPSHOT, _UNUSED_TRAILER)),
         ),
         "the snapshot's bytes, never compressed",
     ),
@@ -368,6 +392,7 @@ MESSAGES: tuple[MessageType, ...] = (
 
 MESSAGE_NAMES: dict[int, str] = {message.number: message.name for message in MESSAGES}
 MESSAGE_NUMBERS: dict[str, int] = {message.name: message.number for message in MESSAGES}
+RESERVED: frozenset[int] = frozenset(message.number for message in MESSAGES if not message.forms)
 APPEND_ENTRIES = 1
 APPEND_ENTRIES_RESULT = 2
 REQUEST_VOTE = 3
@@ -377,5 +402,5 @@ TIMEOUT_NOW = 6
 
 PREAMBLE_LENGTH = sum(field.size for field in PREAMBLE)
 ENTRY_LENGTH = sum(field.size for field in ENTRY)
-MAX_HEADER_LENGTH = 64 * 1024 * 1024
-"""No decoder before dqlite main limits a header; ours does, at sixteen times dqlite main's 4 MiB."""
+MAX_HEADER_LENGTH = 16 * 1024 * 1024
+"""No decoder before dqlite main limits a header; ours does, at four times dqlite main's 4 MiB."""

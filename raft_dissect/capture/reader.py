@@ -1,0 +1,108 @@
+"""Opens capture files and standard input, and merges them by time into one capture."""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING
+
+from raft_dissect.capture.errors import CaptureError
+from raft_dissect.capture.source import STANDARD_INPUT, Source
+from raft_dissect.values import Packet
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from raft_dissect.values import CaptureProblem
+
+_AFTER_ALL_TIMES = 2**63
+
+
+def open_capture(paths: Sequence[str]) -> Capture:
+    """Open the files at `paths` as one capture; `-` is standard input.
+
+    Every file is opened and its format looked at before this returns. Raises `CaptureError` for the first
+    one that is missing, not readable, empty or no capture.
+    """
+    if paths.count(STANDARD_INPUT) > 1:
+        raise CaptureError(STANDARD_INPUT, "it can be read only once; name it once")
+    sources = [Source(path, index) for index, path in enumerate(paths)]
+    try:
+        for source in sources:
+            source.open(keep_open=len(sources) == 1)
+    except BaseException:
+        for source in sources:
+            source.close()
+        raise
+    return Capture(sources)
+
+
+class Capture:
+    """One capture out of one file or several, to be iterated over once, and a context manager.
+
+    It yields every `Packet`, and a `CaptureProblem` as the last item of a file that is damaged or cut.
+    Several files are merged by capture time; the packets of one file keep their order whatever their times
+    are, and of packets with the same time those of the earlier file come first. Files whose turn has not
+    come are not held open, so a rotation may have any number of parts.
+    """
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        """Made by `open_capture`."""
+        self._sources = sources
+        self._items = sources[0].items() if len(sources) == 1 else _merge(sources)
+
+    @property
+    def files(self) -> list[str]:
+        """The paths as they were given; `Packet.file` is an index into this list."""
+        return [source.path for source in self._sources]
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of all files on disk; None when one is no regular file."""
+        sizes = [source.size for source in self._sources if source.size is not None]
+        return sum(sizes) if len(sizes) == len(self._sources) else None
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes read so far, counted as `size` counts them: compressed where a file is."""
+        return sum(source.bytes_read for source in self._sources)
+
+    def __iter__(self) -> Iterator[Packet | CaptureProblem]:
+        return self._items
+
+    def close(self) -> None:
+        """Close all files; nothing more can be read."""
+        self._items.close()
+        for source in self._sources:
+            source.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _merge(sources: Sequence[Source]) -> Generator[Packet | CaptureProblem, None, None]:
+    """Yield the items of all sources by time, each source's own in their order."""
+    no_item: Packet | CaptureProblem | None = None
+    turns = [(source.first_time_ns, source.index, source.items(), no_item) for source in sources]
+    heapq.heapify(turns)
+    while turns:
+        time_ns, index, items, item = heapq.heappop(turns)
+        end_of_turn = turns[0][:2] if turns else (_AFTER_ALL_TIMES, 0)
+        if item is not None:
+            yield item
+        for item in items:
+            if isinstance(item, Packet):
+                time_ns = item.time_ns
+            if (time_ns, index) > end_of_turn:
+                heapq.heappush(turns, (time_ns, index, items, item))
+                break
+            yield item
