@@ -1,0 +1,207 @@
+"""From the TCP segments of one direction to its byte stream, in order, with holes as values."""
+
+from __future__ import annotations
+
+from bisect import insort
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from raft_dissect.values import Place
+
+_SEQUENCES = 1 << 32
+_HALF = 1 << 31
+MAX_PENDING = 16 * 1024 * 1024
+"""Bytes of one direction that are kept behind a hole; a TCP window is rarely larger."""
+_CHUNK_COST = 200
+"""Bytes that a waiting segment costs beside its data, so that many tiny ones are bounded too."""
+
+
+class Chunk(NamedTuple):
+    """Bytes of a stream that one packet brought."""
+
+    position: int
+    """Sequence number of the first byte, unwrapped to more than 32 bits."""
+    data: bytes
+    end: int
+    """Position after the last byte on the wire; beyond the data when the snaplen cut the packet."""
+    order: int
+    """Counts the packets of the capture, so that the last packet of several is known."""
+    place: Place
+
+
+FAR = 64 * 1024 * 1024
+"""Bytes by which data of one connection can be out of place; further away it belongs to another connection."""
+
+
+def follows(first: int, second: int, least: int) -> bool:
+    """Whether one sequence number is from `least` to FAR bytes after another."""
+    return (second - first - least) % _SEQUENCES <= FAR - least
+
+
+class Sink(Protocol):
+    """What takes the stream: every byte of it once, in order, either as data or as part of a hole."""
+
+    def start(self, position: int) -> None:
+        """Know the position of the stream's first byte."""
+
+    def midway(self) -> None:
+        """Know that the stream's first bytes are not in the capture, and that how many is unknown."""
+
+    def data(self, chunk: Chunk) -> None:
+        """Take the next bytes."""
+
+    def hole(self, position: int, size: int, place: Place, cut: bool) -> None:
+        """Take note of bytes that the capture does not have; `cut` if the snaplen is to blame."""
+
+
+class Reassembly:
+    """One direction of a TCP connection (RFC 9293).
+
+    Positions are sequence numbers that do not wrap. Bytes behind a hole wait until the hole is filled or `skip_hole` is
+    called, which the owner does when it is certain that the bytes will not come.
+    """
+
+    __slots__ = (
+        "_pending",
+        "_reference",
+        "_sink",
+        "acknowledged",
+        "limit_reached",
+        "next",
+        "origin",
+        "pending_bytes",
+    )
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._reference: int | None = None
+        self._pending: list[Chunk] = []
+        self.pending_bytes = 0
+        self.origin: int | None = None
+        """Position of the stream's first byte, known from its SYN."""
+        self.next: int | None = None
+        """Position of the next byte to deliver; None until the start is known or given up."""
+        self.acknowledged: int | None = None
+        """Position up to which the receiver has acknowledged."""
+        self.limit_reached = False
+        """Whether MAX_PENDING ever made it skip a hole."""
+
+    def position(self, sequence: int) -> int:
+        """Unwrap a sequence number: the position nearest to the last one seen."""
+        if self._reference is None:
+            self._reference = sequence + _SEQUENCES
+        distance = (sequence - self._reference + _HALF) % _SEQUENCES - _HALF
+        return self._reference + distance
+
+    @property
+    def has_data(self) -> bool:
+        """Whether any payload has been seen."""
+        return self.next != self.origin or bool(self._pending)
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether bytes wait for others that, for all one knows, the capture does not have.
+
+        That is so when the receiver has acknowledged what is missing, and when the stream's start was not seen.
+        """
+        if not self._pending:
+            return False
+        return self.next is None or (self.acknowledged is not None and self.acknowledged > self.next)
+
+    @property
+    def is_midway(self) -> bool:
+        """Whether data was delivered although the stream's start was not seen."""
+        return self.next is not None and self.origin is None
+
+    def contradicts_start(self, sequence: int) -> bool:
+        """Whether a SYN with this sequence number cannot be that of this stream."""
+        start = self.position(sequence) + 1
+        if self.origin is not None:
+            return start != self.origin
+        if self.next is None and self._pending:
+            return not 0 <= self._pending[0].position - start < FAR
+        return self.is_midway
+
+    def is_far(self, sequence: int) -> bool:
+        """Whether data with this sequence number cannot belong to this stream."""
+        return self.next is not None and abs(self.position(sequence) - self.next) > FAR
+
+    def start(self, sequence: int) -> None:
+        """Take a SYN with this sequence number."""
+        self.origin = self.position(sequence) + 1
+        self._sink.start(self.origin)
+        if self.next is None:
+            self.next = self.origin
+            self._drain()
+
+    def acknowledge(self, sequence: int) -> None:
+        """Take an acknowledgement number of the receiver."""
+        if self._reference is not None:
+            position = self.position(sequence)
+            if self.acknowledged is None or position > self.acknowledged:
+                self.acknowledged = position
+
+    def receive(self, chunk: Chunk) -> None:
+        """Take the bytes of one segment; deliver what has become contiguous."""
+        self._reference = max(self._reference or 0, chunk.position)
+        if self.next is None or chunk.position > self.next:
+            insort(self._pending, chunk)
+            self.pending_bytes += len(chunk.data) + _CHUNK_COST
+            while self.pending_bytes > MAX_PENDING:
+                self.limit_reached = True
+                self.skip_hole()
+        elif chunk.end > self.next:
+            self._deliver(chunk)
+            self._drain()
+
+    def skip_hole(self) -> None:
+        """Give up the bytes before the first waiting ones, and deliver those."""
+        if self._pending:
+            self._skip_to(self._pending[0].position, self._pending[0].place)
+
+    def give_up(self, acknowledged: int | None) -> None:
+        """Give up the stream's start if it was not seen, and all holes up to the position that was acknowledged."""
+        if self.next is None:
+            self.skip_hole()
+        while acknowledged is not None and self._pending and self.next is not None and self.next < acknowledged:
+            self._skip_to(min(acknowledged, self._pending[0].position), self._pending[0].place)
+
+    def flush(self, fin: int | None, place: Place) -> None:
+        """Give up all holes: nothing more will come. `fin` is the position of the FIN, if it was seen, `place` its."""
+        while self._pending:
+            self.skip_hole()
+        if fin is not None and self.next is not None and 0 < fin - self.next <= FAR:
+            self._skip_to(fin, place)
+
+    def _skip_to(self, position: int, place: Place) -> None:
+        if self.next is None:
+            self._sink.midway()
+        else:
+            self._sink.hole(self.next, position - self.next, place, cut=False)
+        self.next = position
+        self._drain()
+
+    def _drain(self) -> None:
+        pending = self._pending
+        count = 0
+        while count < len(pending) and self.next is not None and pending[count].position <= self.next:
+            chunk = pending[count]
+            count += 1
+            self.pending_bytes -= len(chunk.data) + _CHUNK_COST
+            if chunk.end > self.next:
+                self._deliver(chunk)
+        del pending[:count]
+
+    def _deliver(self, chunk: Chunk) -> None:
+        position, data, end, order, place = chunk
+        assert self.next is not None
+        known = position + len(data)
+        if position < self.next:
+            data = data[self.next - position :]
+            position = min(self.next, known)
+        if data:
+            self._sink.data(Chunk(position, data, end, order, place))
+        if end > known:
+            hole = max(self.next, known)
+            self._sink.hole(hole, end - hole, place, cut=True)
+        self.next = end
