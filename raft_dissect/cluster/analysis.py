@@ -1,0 +1,115 @@
+"""From messages to facts about the cluster, in one pass; every tracker gets every message once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from raft_dissect.cluster.elections import Elections
+from raft_dissect.cluster.facts import ClusterFacts, Rejection, Traffic
+from raft_dissect.cluster.leaders import Leaders
+from raft_dissect.cluster.logs import Logs
+from raft_dissect.cluster.membership import Membership, Transfers
+from raft_dissect.cluster.replication import Replication
+from raft_dissect.cluster.servers import Server, Servers
+from raft_dissect.cluster.terms import Terms
+from raft_dissect.values import Diagnostic, Message, Place, StreamClosed, StreamOpened
+
+if TYPE_CHECKING:
+    from raft_dissect.values import Event, Stream
+
+_PREAMBLE_LENGTH = 16
+
+
+class Analysis:
+    """Takes the events of the stream engine in their order, and knows at any time what they say about the cluster."""
+
+    def __init__(self) -> None:
+        self._servers = Servers()
+        self._terms = Terms()
+        self._logs = Logs()
+        self._leaders = Leaders()
+        self._elections = Elections(self._terms, self._leaders, self._logs)
+        self._replication = Replication(self._terms, self._logs)
+        self._membership = Membership(self._servers)
+        self._transfers = Transfers(self._leaders)
+        self._traffic: dict[tuple[Server, Server], Traffic] = {}
+
+    def feed(self, event: Event) -> None:
+        """Take one event."""
+        if isinstance(event, Message):
+            self._message(event)
+        elif isinstance(event, StreamOpened):
+            self._servers.identities.opened(event.stream)
+            self._elections.opened(self._servers.sender(event.stream), self._servers.receiver(event.stream))
+        elif isinstance(event, StreamClosed):
+            if event.reason not in ("capture_end", "limit"):
+                self._closed(event.stream, event.place)
+        elif isinstance(event, Diagnostic) and event.message is not None:
+            stream = event.message.stream
+            self._replication.unfinished(event.message, self._servers.sender(stream), self._servers.receiver(stream))
+
+    def _message(self, message: Message) -> None:
+        self._servers.identities.message(message)
+        sender = self._servers.sender(message.stream)
+        receiver = self._servers.receiver(message.stream)
+        sender.seen(message)
+        self._count(message, sender, receiver)
+        # The terms come late: the others compare a message with what was known before it.
+        self._elections.message(message, sender, receiver)
+        self._replication.message(message, sender, receiver)
+        self._terms.message(message, sender, receiver)
+        self._leaders.message(message, sender)
+        self._membership.message(message)
+        self._transfers.message(message, sender, receiver)
+
+    def _closed(self, stream: Stream, place: Place) -> None:
+        sender, receiver = self._servers.sender(stream), self._servers.receiver(stream)
+        self._leaders.closed(sender, place)
+        self._elections.closed(sender, receiver, place)
+
+    def _count(self, message: Message, sender: Server, receiver: Server) -> None:
+        traffic = self._traffic.get((sender, receiver))
+        if traffic is None:
+            traffic = Traffic(sender.name, receiver.name, {}, 0, message.place)
+        size = _PREAMBLE_LENGTH + message.preamble.header_length + (message.payload_length or 0)
+        traffic.messages[message.name] = traffic.messages.get(message.name, 0) + 1
+        self._traffic[sender, receiver] = traffic._replace(bytes=traffic.bytes + size)
+
+    def facts(self, end_ns: int) -> ClusterFacts | None:
+        """What is known; None when there was no message. `end_ns` is the capture's last time in nanoseconds."""
+        if not self._traffic:
+            return None
+        end = Place(end_ns, 0)
+        leaderships = self._leaders.leaderships(end)
+        return ClusterFacts(
+            tuple(server.fact() for server in self._servers.all()),
+            leaderships,
+            self._leaders.leaderless(leaderships, end),
+            self._elections.elections(end),
+            self._terms.changes(),
+            self._rejections(),
+            self._replication.snapshots(end),
+            self._transfers.transfers(end),
+            self._membership.configurations(),
+            self._named_traffic(),
+        )
+
+    def _rejections(self) -> tuple[Rejection, ...]:
+        """All rejections in the order of the capture, under the names that servers have in the end."""
+        found = self._elections.rejections + self._replication.rejections
+        named = (rejection._replace(by=by.name, of=of.name) for by, of, rejection in found)
+        return tuple(sorted(named, key=lambda rejection: rejection.place))
+
+    def _named_traffic(self) -> tuple[Traffic, ...]:
+        """The traffic under the names that servers have in the end."""
+        merged: dict[tuple[Server, Server], Traffic] = {}
+        for (sender, receiver), traffic in self._traffic.items():
+            key = (sender.resolved, receiver.resolved)
+            other = merged.get(key)
+            counts = dict(other.messages) if other else {}
+            for name, count in traffic.messages.items():
+                counts[name] = counts.get(name, 0) + count
+            size = traffic.bytes + (other.bytes if other else 0)
+            first = min(traffic.first, other.first) if other else traffic.first
+            merged[key] = Traffic(sender.name, receiver.name, counts, size, first)
+        return tuple(merged.values())

@@ -1,0 +1,130 @@
+"""Configurations of the cluster over time, and leadership transfers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from raft_dissect.cluster.facts import ConfigurationFact, Transfer
+from raft_dissect.wire import table
+
+if TYPE_CHECKING:
+    from raft_dissect import wire
+    from raft_dissect.cluster.facts import ConfigurationChange, TransferOutcome
+    from raft_dissect.cluster.leaders import Leaders
+    from raft_dissect.cluster.servers import Server, Servers
+    from raft_dissect.values import Message, Place
+
+_PENDING_NS = 1_000_000_000
+"""Nanoseconds before the capture's end in which a transfer may still have succeeded."""
+
+
+class Membership:
+    """The configurations in change entries and snapshots."""
+
+    def __init__(self, servers: Servers) -> None:
+        self._servers = servers
+        self._seen: dict[tuple[int, tuple[wire.Server, ...]], ConfigurationFact] = {}
+
+    def message(self, message: Message) -> None:
+        """Learn from one message."""
+        if message.type == table.INSTALL_SNAPSHOT and message.configuration:
+            self._add(message.fields["conf_index"], None, message.configuration, message.place)
+        elif message.type == table.APPEND_ENTRIES:
+            for number, entry in enumerate(message.entries):
+                servers = message.change(number) if entry.type == table.CHANGE else None
+                if servers is not None:
+                    self._add(message.fields["prev_log_index"] + 1 + number, entry.term, servers, message.place)
+
+    def _add(self, index: int, term: int | None, servers: tuple[wire.Server, ...], place: Place) -> None:
+        known = self._seen.get((index, servers))
+        if known is not None:
+            if known.term is None:
+                self._seen[index, servers] = known._replace(term=term)
+            return
+        self._seen[index, servers] = ConfigurationFact(index, term, servers, None, place)
+        self._servers.identities.configuration(servers)
+        for server in servers:
+            self._servers.role(server)
+
+    def configurations(self) -> tuple[ConfigurationFact, ...]:
+        """Every configuration that was seen, in the order of the log."""
+        facts = sorted(self._seen.values(), key=lambda fact: (fact.conf_index, fact.place))
+        before: ConfigurationFact | None = None
+        named = []
+        for fact in facts:
+            named.append(fact._replace(change=_change(before, fact)))
+            before = fact
+        return tuple(named)
+
+
+def _change(before: ConfigurationFact | None, after: ConfigurationFact) -> ConfigurationChange | None:
+    if after.conf_index == 1:
+        return "bootstrap"
+    if before is None:
+        return None
+    old = {server.id: server.role for server in before.servers}
+    new = {server.id: server.role for server in after.servers}
+    changes: list[ConfigurationChange] = []
+    changes += ["added" for id_ in new if id_ not in old]
+    changes += ["removed" for id_ in old if id_ not in new]
+    changes += [
+        "promoted" if _rank(new[id_]) > _rank(old[id_]) else "demoted"
+        for id_ in new
+        if new[id_] != old.get(id_, new[id_])
+    ]
+    if len(changes) > 1:
+        return "several"
+    return changes[0] if changes else None
+
+
+def _rank(role: int) -> int:
+    """Spare, standby, voter: each does all that the one before it does."""
+    return {table.SPARE: 0, table.STANDBY: 1, table.VOTER: 2}.get(role, 0)
+
+
+class _Handover:
+    """One TimeoutNow message, and the terms that its target asked for because of it."""
+
+    __slots__ = ("leader", "place", "target", "term", "terms")
+
+    def __init__(self, message: Message, leader: Server, target: Server) -> None:
+        self.place = message.place
+        self.term = message.fields.get("term", 0)
+        self.leader = leader
+        self.target = target
+        self.terms: set[int] = set()
+
+
+class Transfers:
+    """Leadership transfers: TimeoutNow has no answer, its effect is an election of the target."""
+
+    def __init__(self, leaders: Leaders) -> None:
+        self._leaders = leaders
+        self._handovers: list[_Handover] = []
+        self._latest: dict[Server, _Handover] = {}
+
+    def message(self, message: Message, sender: Server, receiver: Server) -> None:
+        """Learn from one message."""
+        if message.type == table.TIMEOUT_NOW:
+            handover = self._latest[receiver] = _Handover(message, sender, receiver)
+            self._handovers.append(handover)
+        elif message.type == table.REQUEST_VOTE and message.fields.get("disrupt_leader") and sender in self._latest:
+            term = message.fields["term"]
+            if term > self._latest[sender].term:
+                self._latest[sender].terms.add(term)
+
+    def transfers(self, end: Place) -> tuple[Transfer, ...]:
+        """Every transfer, in the order of the capture; `end` is the end of the capture."""
+        found = (
+            Transfer(h.leader.name, h.target.name, h.term, *self._outcome(h, end), h.place) for h in self._handovers
+        )
+        return tuple(sorted(found, key=lambda transfer: transfer.place))
+
+    def _outcome(self, handover: _Handover, end: Place) -> tuple[TransferOutcome, float | None]:
+        for term in sorted(handover.terms):
+            first = self._leaders.first_of(term)
+            if first is not None and first[0].resolved is handover.target.resolved:
+                return "done", (first[1].time_ns - handover.place.time_ns) / 1e9
+        if handover.terms:
+            return "failed", None
+        return ("unknown" if end.time_ns - handover.place.time_ns < _PENDING_NS else "ignored"), None

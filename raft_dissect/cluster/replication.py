@@ -1,0 +1,180 @@
+"""AppendEntries and InstallSnapshot with their answers: what was rejected and why, which snapshots arrived."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from raft_dissect.cluster.facts import Rejection, Snapshot
+from raft_dissect.wire import table
+
+if TYPE_CHECKING:
+    from raft_dissect.cluster.facts import RefusalReason, RejectionKind, SnapshotOutcome
+    from raft_dissect.cluster.logs import Logs
+    from raft_dissect.cluster.servers import Server
+    from raft_dissect.cluster.terms import Terms
+    from raft_dissect.values import Message, Place
+
+_MAX_REQUESTS = 1024
+"""Requests of one pair that are remembered; older ones are forgotten first."""
+_MAX_PENDING = 64
+"""Snapshots of one pair that wait for an answer; the oldest is given up first."""
+_PENDING_NS = 1_000_000_000
+"""Nanoseconds before the capture's end in which a snapshot without an answer may still be being installed."""
+
+
+class _Transfer:
+    """One InstallSnapshot message on its way."""
+
+    __slots__ = ("answered", "finished", "follower", "leader", "message", "outcome")
+
+    def __init__(self, message: Message, leader: Server, follower: Server, finished: Place | None) -> None:
+        self.message = message
+        self.leader = leader
+        self.follower = follower
+        self.finished = finished
+        self.answered: Place | None = None
+        self.outcome: SnapshotOutcome | None = None if finished is not None else "cut"
+
+    @property
+    def last_index(self) -> int | None:
+        return self.message.fields.get("last_index")
+
+
+class Replication:
+    """Matches the results of followers to what their leader sent.
+
+    Results carry no request number, so they are matched by the indexes in them. A snapshot's answer is an ordinary
+    AppendEntriesResult.
+    """
+
+    def __init__(self, terms: Terms, logs: Logs) -> None:
+        self._terms = terms
+        self._logs = logs
+        self._sent: dict[tuple[Server, Server], dict[int, int]] = {}  # (leader, follower): {prev_log_index: term}
+        self._transfers: list[_Transfer] = []
+        self._pending: dict[tuple[Server, Server], list[_Transfer]] = {}
+        self.rejections: list[tuple[Server, Server, Rejection]] = []
+
+    def message(self, message: Message, sender: Server, receiver: Server) -> None:
+        """Learn from one message."""
+        if message.type == table.APPEND_ENTRIES:
+            self._append(message, sender, receiver)
+        elif message.type == table.INSTALL_SNAPSHOT:
+            self._install(message, sender, receiver, message.place)
+        elif message.type == table.APPEND_ENTRIES_RESULT and "last_log_index" in message.fields:
+            self._result(message, sender, receiver)
+
+    def unfinished(self, message: Message, sender: Server, receiver: Server) -> None:
+        """A message was cut off before its end."""
+        if message.type == table.INSTALL_SNAPSHOT:
+            self._install(message, sender, receiver, None)
+
+    def _append(self, message: Message, leader: Server, follower: Server) -> None:
+        self._logs.sent(message, leader)
+        fields = message.fields
+        if "prev_log_index" in fields:
+            sent = self._sent.setdefault((leader, follower), {})
+            sent.pop(fields["prev_log_index"], None)
+            sent[fields["prev_log_index"]] = fields["term"]
+            if len(sent) > _MAX_REQUESTS:
+                del sent[next(iter(sent))]
+
+    def _install(self, message: Message, leader: Server, follower: Server, finished: Place | None) -> None:
+        transfer = _Transfer(message, leader, follower, finished)
+        self._transfers.append(transfer)
+        if finished is not None:
+            pending = self._pending.setdefault((leader, follower), [])
+            pending.append(transfer)
+            del pending[:-_MAX_PENDING]
+
+    def _result(self, message: Message, follower: Server, leader: Server) -> None:
+        fields = message.fields
+        pending = self._pending.get((leader, follower), [])
+        if fields["rejected"]:
+            self._rejected(message, follower, leader, pending)
+            return
+        if pending:
+            self._installed(message, follower, pending)
+        self._logs.acknowledged(follower, fields["last_log_index"])
+
+    def _installed(self, message: Message, follower: Server, pending: list[_Transfer]) -> None:
+        """See whether a success means that a snapshot has arrived."""
+        fields = message.fields
+        acknowledged = fields["last_log_index"]
+        for transfer in list(pending):
+            last_index = transfer.last_index
+            if last_index is None or fields["term"] != transfer.message.fields.get("term"):
+                continue
+            # While a cowsql server installs a snapshot its log is empty, and it answers heartbeats with index 0.
+            if acknowledged >= last_index:
+                had = (self._logs.highest(follower) or 0) >= last_index
+                _answer(transfer, pending, message.place, "already_had" if had else "installed")
+                self._drop_repeated(pending, last_index)
+                return
+
+    def _drop_repeated(self, pending: list[_Transfer], last_index: int) -> None:
+        """Copies of a snapshot that arrived while it was being installed are dropped without an answer."""
+        for transfer in [t for t in pending if t.last_index == last_index]:
+            transfer.outcome = "unanswered"
+            pending.remove(transfer)
+
+    def _rejected(self, message: Message, follower: Server, leader: Server, pending: list[_Transfer]) -> None:
+        fields = message.fields
+        rejected = fields["rejected"]
+        sent = self._sent.get((leader, follower), {})
+        refused = next((t for t in pending if t.last_index == rejected and rejected not in sent), None)
+        if refused is not None:
+            _answer(refused, pending, message.place, "refused")
+            term = refused.message.fields.get("term", 0)
+            reason: RefusalReason = "stale_term" if fields["term"] > term else "write_failed"
+        else:
+            reason = self._reason(message, follower, leader, sent)
+        kind: RejectionKind = "append_entries" if refused is None else "install_snapshot"
+        last = fields["last_log_index"]
+        rejection = Rejection(kind, follower.name, leader.name, fields["term"], reason, rejected, last, message.place)
+        self.rejections.append((follower, leader, rejection))
+
+    def _reason(self, message: Message, follower: Server, leader: Server, sent: dict[int, int]) -> RefusalReason:
+        fields = message.fields
+        rejected, last = fields["rejected"], fields["last_log_index"]
+        if fields["term"] > sent.get(rejected, self._terms.current(leader)):
+            return "stale_term"
+        if rejected not in sent and rejected - 1 in sent:
+            return "write_failed"
+        if last >= rejected:
+            return "term_mismatch"
+        if last == rejected - 1 and message.preamble.version and (self._logs.highest(follower) or 0) >= rejected:
+            # cowsql caps the hint below the rejected index, so it does not tell that the log reaches further.
+            return "term_mismatch"
+        return "no_such_entry"
+
+    def snapshots(self, end: Place) -> tuple[Snapshot, ...]:
+        """Every snapshot that was sent, in the order of the capture; `end` is the end of the capture."""
+        return tuple(sorted((_fact(t, end) for t in self._transfers), key=lambda snapshot: snapshot.started))
+
+
+def _answer(transfer: _Transfer, pending: list[_Transfer], place: Place, outcome: SnapshotOutcome) -> None:
+    transfer.answered = place
+    transfer.outcome = outcome
+    pending.remove(transfer)
+
+
+def _fact(transfer: _Transfer, end: Place) -> Snapshot:
+    message = transfer.message
+    fields = message.fields
+    outcome = transfer.outcome
+    if outcome is None:
+        recent = end.time_ns - message.place.time_ns < _PENDING_NS
+        outcome = "in_progress" if recent else "unanswered"
+    return Snapshot(
+        transfer.leader.name,
+        transfer.follower.name,
+        fields.get("term", 0),
+        fields.get("last_index"),
+        fields.get("last_term"),
+        message.payload_length,
+        message.first,
+        transfer.finished,
+        transfer.answered,
+        outcome,
+    )

@@ -1,0 +1,208 @@
+"""The servers of a cluster as the analysis knows them, also before their ids are known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from raft_dissect import wire
+from raft_dissect.cluster.facts import ServerFact
+from raft_dissect.cluster.identity import Identities
+from raft_dissect.wire import table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from raft_dissect.cluster.facts import ServerName
+    from raft_dissect.cluster.identity import Identity
+    from raft_dissect.values import Endpoint, Message, Place, Stream
+
+
+_Shape = tuple[int, int, int, bool]
+"""What tells layouts apart: message type, version, header length, whether unused bytes of AppendEntries are set."""
+
+
+class Server:
+    """One server, known by its id or for the time being by the host that it speaks from."""
+
+    __slots__ = (
+        "_layouts",
+        "_shapes",
+        "addresses",
+        "first_seen",
+        "handshake",
+        "host",
+        "id",
+        "last_seen",
+        "merged",
+        "roles",
+    )
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+        self.id: int | None = None
+        self.merged: Server | None = None
+        """The server that this one turned out to be."""
+        self.addresses: list[str] = []
+        self.roles: list[str | int] = []
+        self.handshake: str | None = None
+        self.first_seen: Place | None = None
+        self.last_seen: Place | None = None
+        self._shapes: set[_Shape] = set()
+        self._layouts: frozenset[str] = frozenset()
+
+    @property
+    def name(self) -> ServerName:
+        """How facts call it."""
+        server = self.resolved
+        return server.host if server.id is None else server.id
+
+    @property
+    def resolved(self) -> Server:
+        """The server itself, or the one that it turned out to be."""
+        return self.merged.resolved if self.merged is not None else self
+
+    def absorb(self, other: Server) -> None:
+        """Take over what is known of another one that turned out to be this one."""
+        other.merged = self
+        for place in (other.first_seen, other.last_seen):
+            if place is not None:
+                self._seen_at(place)
+        if other._layouts:
+            self._learn_layouts(other._shapes, other._layouts)
+
+    def seen(self, message: Message) -> None:
+        """Take note of a message that this server sent."""
+        self._seen_at(message.place)
+        preamble = message.preamble
+        header = message.header
+        stale = preamble.type == table.APPEND_ENTRIES and any(header[-8:])
+        shape = (preamble.type, preamble.version, preamble.header_length, stale)
+        if preamble.type == table.APPEND_ENTRIES:
+            shape = (preamble.type, preamble.version, 0, stale)
+        if shape not in self._shapes and not message.partial:
+            self._learn_layouts({shape}, wire.writers(preamble, header))
+
+    def _seen_at(self, place: Place) -> None:
+        if self.first_seen is None or place < self.first_seen:
+            self.first_seen = place
+        if self.last_seen is None or place > self.last_seen:
+            self.last_seen = place
+
+    def _learn_layouts(self, shapes: set[_Shape], layouts: frozenset[str]) -> None:
+        self._shapes |= shapes
+        both = self._layouts & layouts if self._layouts else layouts
+        if not both and layouts:
+            # No release writes both: the server was upgraded, so what it writes now counts.
+            self._shapes = set(shapes)
+            both = layouts
+        self._layouts = both
+
+    def fact(self) -> ServerFact:
+        """What is known."""
+        labels = [layout for layout in table.LAYOUTS if layout.label in self._layouts]
+        return ServerFact(
+            self.name,
+            tuple(self.addresses) or (self.host,),
+            tuple(self.roles),
+            self._family([layout.label for layout in labels]),
+            _releases(labels),
+            self.first_seen,
+            self.last_seen,
+        )
+
+    def _family(self, labels: list[str]) -> Literal["canonical", "cowsql", "dqlite", "unknown"]:
+        cowsql = [label.startswith("w-") for label in labels]
+        if not labels or (any(cowsql) and not all(cowsql)):
+            return "dqlite" if self.handshake == "dqlite" and labels and not all(cowsql) else "unknown"
+        if all(cowsql):
+            return "cowsql"
+        return "dqlite" if self.handshake == "dqlite" else "canonical"
+
+
+def _releases(layouts: Iterable[table.Layout]) -> str:
+    """The releases of layouts, from the first to the last of each lineage."""
+    ranges: dict[str, table.Releases] = {}
+    for releases in (releases for layout in layouts for releases in layout.releases):
+        known = ranges.setdefault(releases.lineage, releases)
+        ranges[releases.lineage] = known._replace(last=releases.last)
+    return ", ".join(map(str, ranges.values()))
+
+
+class Servers:
+    """Finds the server at each end of a stream, and keeps one object per server."""
+
+    def __init__(self) -> None:
+        self.identities = Identities()
+        self._by_id: dict[int, Server] = {}
+        self._unknown: dict[str, Server] = {}
+        self._ends: dict[tuple[int, bool], Server] = {}
+
+    def all(self) -> list[Server]:
+        """Every server, those with an id first."""
+        return [*(self._by_id[id_] for id_ in sorted(self._by_id)), *self._unknown.values()]
+
+    def role(self, configured: wire.Server) -> None:
+        """Take note of a server's role in a configuration."""
+        host = configured.address.rpartition(":")[0].strip("[]")
+        server = self._identified(configured.id, host, configured.address)
+        if configured.address not in server.addresses:
+            server.addresses.append(configured.address)
+        if server.roles[-1:] != [configured.role_name]:
+            server.roles.append(configured.role_name)
+
+    def sender(self, stream: Stream) -> Server:
+        """The server that sends on a stream."""
+        known = self._ends.get((stream.number, True))
+        if known is not None:
+            return known
+        server = self._server(
+            self.identities.sender(stream), _name_of(stream.source, stream.destination, ephemeral=True)
+        )
+        if stream.handshake is not None:
+            server.handshake = stream.handshake.kind
+        return self._remember(stream, True, server)
+
+    def receiver(self, stream: Stream) -> Server:
+        """The server that a stream goes to."""
+        known = self._ends.get((stream.number, False))
+        if known is not None:
+            return known
+        server = self._server(
+            self.identities.receiver(stream), _name_of(stream.destination, stream.source, ephemeral=False)
+        )
+        return self._remember(stream, False, server)
+
+    def _remember(self, stream: Stream, sends: bool, server: Server) -> Server:
+        if server.id is not None:
+            self._ends[stream.number, sends] = server
+        return server
+
+    def _server(self, identity: Identity, host: str) -> Server:
+        if identity.id is None:
+            return self._unknown.setdefault(host, Server(host))
+        server = self._identified(identity.id, host, identity.address or host)
+        if identity.address and identity.address not in server.addresses:
+            server.addresses.append(identity.address)
+        return server
+
+    def _identified(self, id_: int, host: str, address: str) -> Server:
+        """The server with an id; what was known by its host or address before is known of it."""
+        server = self._by_id.get(id_)
+        for name in (host, address):
+            unknown = self._unknown.pop(name, None)
+            if unknown is not None and server is None:
+                server = unknown
+            elif unknown is not None and server is not None:
+                server.absorb(unknown)
+        if server is None:
+            server = Server(host)
+        server.id = id_
+        self._by_id[id_] = server
+        return server
+
+
+def _name_of(end: Endpoint, other: Endpoint, ephemeral: bool) -> str:
+    """What to call a server whose id is unknown; on one machine its host alone says nothing."""
+    if end.host == other.host or end.host.startswith("127."):
+        return f"{end} (sender)" if ephemeral else str(end)
+    return end.host
