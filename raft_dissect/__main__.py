@@ -1,0 +1,7 @@
+"""`python -m raft_dissect`."""
+
+import sys
+
+from raft_dissect.cli import main
+
+sys.exit(main())

@@ -1,0 +1,320 @@
+"""The command line: arguments, exit codes and progress; the work is done elsewhere."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+from collections import deque
+from datetime import UTC, tzinfo
+from typing import TYPE_CHECKING, NoReturn
+
+from raft_dissect import __version__
+from raft_dissect.capture import CaptureError
+from raft_dissect.pipeline import Dissection, ReportBuilder
+from raft_dissect.report.terminal import Style
+from raft_dissect.report.times import Clock
+from raft_dissect.selection import KINDS, Moment, Selection
+from raft_dissect.values import STREAM_KINDS, Diagnostic, Message, StreamClosed, StreamOpened
+from raft_dissect.wire import LAYOUTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from raft_dissect.report.records import Records
+    from raft_dissect.values import Event
+
+FINE, VIOLATION, USAGE, DAMAGED, MISSING = 0, 1, 2, 3, 4
+"""Exit codes; USAGE is also what argparse uses."""
+_PROGRESS_SECONDS = 0.2
+_AHEAD = 1000
+"""Events that are looked ahead in files, to know who is who before a line is printed."""
+_EPILOG = """\
+FILE is a pcap or pcapng file, plain or compressed with gzip, xz, zstd or lz4; "-" is standard input. Several files are
+one capture: parts of a rotation, or several capture points of one cluster. Exit codes: 0 fine, 1 the audit found a
+violation, 2 wrong usage, 3 a capture could not be read or is damaged (what could be decoded is printed), 4 something
+outside is missing."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and give its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+        sys.stdout.flush()
+    except CaptureError as error:
+        return _complain(str(error))
+    except BrokenPipeError:
+        _drop_output()  # whoever reads it has seen enough
+        return FINE
+    except OSError as error:
+        _drop_output()
+        return _complain(f"the output cannot be written: {error.strerror or error}", MISSING)
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def _drop_output() -> None:
+    """Throw away what is still to be written: Python would try it once more at its end, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _complain(line: str, code: int = DAMAGED) -> int:
+    print(f"raft-dissect: {line}", file=sys.stderr)
+    return code
+
+
+# Arguments
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="raft-dissect",
+        description="Read the Raft traffic between servers of dqlite, cowsql, LXD, Incus, MicroK8s or Juju clusters.",
+    )
+    parser.add_argument("--version", action="version", version=f"raft-dissect {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_messages(commands)
+    _add_report(commands)
+    return parser
+
+
+def _add_messages(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = _add_command(commands, "messages", "one line for each RPC message", _messages)
+    command.add_argument("--hash", action="store_true", help="with --json: the SHA-256 of each payload")
+    selecting = command.add_argument_group("which messages")
+    selecting.add_argument(
+        "--server", action="append", default=[], metavar="ID", help="sent or received by this server: id or address"
+    )
+    selecting.add_argument("--peer", action="append", default=[], metavar="ID", help="and this server at the other end")
+    selecting.add_argument("--term", type=_terms, metavar="N[-M]", help="of this term or these terms")
+    selecting.add_argument(
+        "--from",
+        dest="begin",
+        metavar="TIME",
+        help="at or after this time: 2026-11-23T04:46:26.2, 04:46:26.2, or seconds since the epoch",
+    )
+    selecting.add_argument("--to", dest="end", metavar="TIME", help="before this time")
+    selecting.add_argument(
+        "--type",
+        type=_kinds,
+        default=[],
+        metavar="NAME[,NAME]",
+        help="these messages or diagnostics, such as RequestVote or gap",
+    )
+
+
+def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    _add_command(commands, "report", "what happened in the cluster", _report)
+
+
+def _add_command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, summary: str, run: object
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=summary, description=f"Print {summary}.", epilog=_EPILOG)
+    command.set_defaults(run=run)
+    command.add_argument("files", nargs="+", metavar="FILE", help='capture files; "-" is standard input')
+    command.add_argument("--json", action="store_true", help="print JSON instead of text")
+    command.add_argument(
+        "--port",
+        type=_ports,
+        metavar="N[,N]",
+        help="the TCP ports that carry Raft; without it Raft is recognised by its content",
+    )
+    command.add_argument(
+        "--layout",
+        choices=[layout.label for layout in LAYOUTS],
+        metavar="LABEL",
+        help="prefer this layout where the same bytes belong to several",
+    )
+    command.add_argument(
+        "--tz",
+        type=_zone,
+        default=UTC,
+        metavar="ZONE",
+        help="time zone of all times, such as Europe/Rome; UTC by default",
+    )
+    command.add_argument("--no-progress", action="store_true", help="show no progress on standard error")
+    command.add_argument("--quiet", action="store_true", help="say nothing on standard error but errors")
+    return command
+
+
+def _ports(text: str) -> list[int]:
+    try:
+        ports = [int(port) for port in text.split(",")]
+    except ValueError:
+        ports = []
+    if not ports or not all(0 < port < 65536 for port in ports):
+        raise argparse.ArgumentTypeError(f"no TCP ports: {text}")
+    return ports
+
+
+def _terms(text: str) -> range:
+    first, _, last = text.partition("-")
+    try:
+        terms = range(int(first), int(last or first) + 1)
+    except ValueError:
+        terms = range(0)
+    if not terms:
+        raise argparse.ArgumentTypeError(f"no term or range of terms: {text}")
+    return terms
+
+
+def _kinds(text: str) -> list[str]:
+    kinds = []
+    for name in text.split(","):
+        if name.strip().lower() not in KINDS:
+            raise argparse.ArgumentTypeError(f"no such type: {name}; there are {', '.join(KINDS.values())}")
+        kinds.append(KINDS[name.strip().lower()])
+    return kinds
+
+
+def _zone(text: str) -> tzinfo:
+    if text.upper() in ("UTC", "Z"):
+        return UTC
+    import zoneinfo  # here because most runs do without it
+
+    try:
+        return zoneinfo.ZoneInfo(text)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise argparse.ArgumentTypeError(f"no time zone is called {text}") from None
+
+
+def _selection(options: argparse.Namespace) -> Selection:
+    try:
+        begin = Moment(options.begin, options.tz) if options.begin else None
+        end = Moment(options.end, options.tz) if options.end else None
+    except ValueError as error:
+        _usage(str(error))
+    return Selection(options.server, options.peer, options.term, begin, end, options.type)
+
+
+def _usage(line: str) -> NoReturn:
+    print(f"raft-dissect: {line}", file=sys.stderr)
+    raise SystemExit(USAGE)
+
+
+# Commands
+
+
+def _messages(options: argparse.Namespace) -> int:
+    from raft_dissect.report.lines import Lines  # start-up counts: each command imports its own output
+    from raft_dissect.report.records import Records
+
+    selection = _selection(options)
+    run = _Run(options, hash_payload=options.hash and options.json)
+    records = Records(run.files, run.clock)
+    lines = Lines(records.identities, run.clock, run.style, run.width)
+    first = True
+    for event in _learning(run, records):
+        if isinstance(event, (StreamOpened, StreamClosed)):
+            continue
+        if not selection.wants(event, records.identities, run.begin_ns):
+            continue
+        if first and not options.json:
+            print(lines.head())
+        first = False
+        if isinstance(event, Message):
+            print(json.dumps(records.message(event)) if options.json else lines.message(event))
+        else:
+            print(json.dumps(records.diagnostic(event)) if options.json else lines.diagnostic(event))
+    return run.finish()
+
+
+def _learning(run: _Run, records: Records) -> Iterator[Event]:
+    """The events of a run, some time after it was learnt from them who is who: a receiver may speak later."""
+    waiting: deque[Event] = deque()
+    ahead = _AHEAD if run.reads_files else 0
+    for event in run.events():
+        records.learn(event)
+        waiting.append(event)
+        if len(waiting) > ahead:
+            yield waiting.popleft()
+    yield from waiting
+
+
+def _report(options: argparse.Namespace) -> int:
+    from raft_dissect.report.as_json import report_record  # start-up counts: each command imports its own output
+    from raft_dissect.report.as_text import report_text
+
+    run = _Run(options)
+    builder = ReportBuilder()
+    for event in run.events():
+        builder.feed(event)
+    report = builder.report(run.dissection)
+    if options.json:
+        print(json.dumps(report_record(report, run.clock), indent=2))
+    else:
+        for line in report_text(report, run.clock, run.style, run.width):
+            print(line)
+    return run.finish()
+
+
+class _Run:
+    """One pass over the capture that the options name, with what every command shows beside its result."""
+
+    def __init__(self, options: argparse.Namespace, hash_payload: bool = False) -> None:
+        self.clock = Clock(options.tz)
+        terminal = sys.stdout.isatty()
+        self.style = Style(terminal and "NO_COLOR" not in os.environ)
+        self.width = shutil.get_terminal_size().columns if terminal else None
+        self.dissection = Dissection(
+            options.files, ports=options.port, layout=options.layout, hash_payload=hash_payload
+        )
+        self.files = options.files
+        self._quiet = options.quiet
+        self._progress = sys.stderr.isatty() and not (options.quiet or options.no_progress)
+        self._damage: list[Diagnostic] = []
+
+    @property
+    def reads_files(self) -> bool:
+        """Whether all of the capture is there already, so that nobody waits for the next line."""
+        capture = self.dissection.capture
+        return capture is not None and capture.size is not None
+
+    @property
+    def begin_ns(self) -> int:
+        """Time of the first packet."""
+        return self.dissection.statistics.first_ns or 0
+
+    def events(self) -> Iterator[Event]:
+        """Every event, while progress is shown and damaged files are remembered."""
+        for event in self._with_progress() if self._progress else self.dissection:
+            if isinstance(event, Diagnostic) and event.kind in ("file_damaged", "file_truncated"):
+                self._damage.append(event)
+            yield event
+
+    def _with_progress(self) -> Iterator[Event]:
+        capture = self.dissection.capture
+        due = time.monotonic() + _PROGRESS_SECONDS
+        shown = False
+        for event in self.dissection:
+            yield event
+            if time.monotonic() < due:
+                continue
+            due = time.monotonic() + _PROGRESS_SECONDS
+            packets = self.dissection.statistics.packets
+            percent = ""
+            if capture is not None and capture.size:
+                percent = f" {100 * capture.bytes_read // capture.size}%"
+            print(f"\rreading:{percent} {packets:,} packets", end="", file=sys.stderr, flush=True)
+            shown = True
+        if shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+    def finish(self) -> int:
+        """Say what a reader of the result must know, and give the exit code."""
+        sys.stdout.flush()
+        statistics = self.dissection.statistics
+        if not statistics.streams["raft"] and not self._quiet:
+            others = ", ".join(f"{n} with {STREAM_KINDS[kind]}" for kind, n in sorted(statistics.streams.items()))
+            seen = f"TCP connections: {others}" if others else "and no TCP connections"
+            print(f"raft-dissect: no Raft traffic found in {statistics.packets} packets; {seen}", file=sys.stderr)
+        for damage in self._damage:
+            where = f"after frame {damage.place.frame}, at byte {damage.offset}"
+            _complain(f"{self.files[damage.place.file]}: {where}: {damage.detail}")
+        return DAMAGED if self._damage else FINE

@@ -1,0 +1,161 @@
+"""The pipeline put together: from capture files or packets to events, messages and the report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from raft_dissect.capture import Capture, open_capture
+from raft_dissect.cluster import Analysis
+from raft_dissect.report.model import CaptureFacts, Report
+from raft_dissect.streams import Engine
+from raft_dissect.values import CaptureProblem, Diagnostic, Message, Packet, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from raft_dissect.streams import Statistics
+    from raft_dissect.values import Event
+
+Source = str | Iterable[str] | Iterable[Packet]
+"""The path of a capture file, several paths that are one capture, or packets; `-` is standard input."""
+
+MAX_DIAGNOSTICS = 10_000
+"""Diagnostics that a report keeps one by one; more are only counted."""
+
+
+class Dissection:
+    """One capture on its way through the stream engine.
+
+    Iterating gives every event: messages, streams that open and close, and diagnostics of what is missing. The
+    arguments are those of `messages`. Raises CaptureError when a file cannot be read; what is damaged inside a file is
+    a diagnostic.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        ports: Collection[int] | None = None,
+        layout: str | None = None,
+        keep_payload: bool = False,
+        hash_payload: bool = False,
+    ) -> None:
+        self._engine = Engine(ports, layout=layout, keep_payload=keep_payload, hash_payload=hash_payload)
+        self._packets = _open(source)
+        self._time_ns = 0
+
+    @property
+    def capture(self) -> Capture | None:
+        """The opened files; None when the packets come from elsewhere."""
+        return self._packets if isinstance(self._packets, Capture) else None
+
+    @property
+    def statistics(self) -> Statistics:
+        """What the engine has seen so far."""
+        return self._engine.statistics
+
+    def __iter__(self) -> Iterator[Event]:
+        try:
+            for packet in self._packets:
+                if isinstance(packet, CaptureProblem):
+                    yield self._problem(packet)
+                else:
+                    self._time_ns = packet.time_ns
+                    yield from self._engine.feed(packet)
+            yield from self._engine.close()
+        finally:
+            if self.capture is not None:
+                self.capture.close()
+
+    def _problem(self, problem: CaptureProblem) -> Diagnostic:
+        place = Place(self._time_ns, problem.frame, problem.file)
+        return Diagnostic(problem.kind, place, None, problem.offset, None, problem.detail)
+
+
+def _open(source: Source) -> Capture | Iterable[Packet | CaptureProblem]:
+    if isinstance(source, str):
+        return open_capture([source])
+    items = list(source) if isinstance(source, (list, tuple)) else source
+    if isinstance(items, list) and all(isinstance(item, str) for item in items):
+        return open_capture([item for item in items if isinstance(item, str)])
+    return (item for item in items if not isinstance(item, str))
+
+
+class ReportBuilder:
+    """Takes the events of a dissection, and makes the report of them."""
+
+    def __init__(self) -> None:
+        self._analysis = Analysis()
+        self._messages = 0
+        self._partial = 0
+        self._diagnosed: Counter[str] = Counter()
+        self._diagnostics: list[Diagnostic] = []
+
+    def feed(self, event: Event) -> None:
+        """Take one event."""
+        self._analysis.feed(event)
+        if isinstance(event, Message):
+            self._messages += 1
+            self._partial += event.partial
+        elif isinstance(event, Diagnostic):
+            self._diagnosed[event.kind] += 1
+            if len(self._diagnostics) < MAX_DIAGNOSTICS:
+                self._diagnostics.append(event)
+
+    def report(self, dissection: Dissection) -> Report:
+        """The report of all events that were fed, which came from this dissection."""
+        statistics = dissection.statistics
+        other = {kind: n for kind, n in sorted(statistics.streams.items()) if kind != "raft"}
+        capture = CaptureFacts(
+            tuple(dissection.capture.files) if dissection.capture is not None else (),
+            statistics.packets,
+            statistics.bytes,
+            statistics.first_ns,
+            statistics.last_ns,
+            statistics.streams["raft"],
+            other,
+            self._messages,
+            self._partial,
+            statistics.cut_packets,
+            dict(sorted(statistics.skipped.items())),
+            dict(sorted(self._diagnosed.items())),
+            tuple(self._diagnostics),
+        )
+        facts = self._analysis.facts(statistics.last_ns or 0)
+        return Report(capture, () if facts is None else (facts,))
+
+
+def messages(
+    source: Source,
+    *,
+    ports: Collection[int] | None = None,
+    layout: str | None = None,
+    keep_payload: bool = False,
+    hash_payload: bool = False,
+) -> Iterator[Message]:
+    """Give the RPC messages of a capture in the order in which they are complete.
+
+    `source` is the path of a capture file, several paths that are one capture (parts of a rotation, or several capture
+    points), or packets from anywhere; `-` is standard input. `ports` are the TCP ports that carry Raft, at either end;
+    by default Raft is recognised by its content on any port. `layout` is the label of a layout of the wire table, to
+    prefer where the same bytes belong to several. With `keep_payload` each message has its payload (up to 64 MiB), with
+    `hash_payload` its SHA-256.
+    Raises CaptureError when a file cannot be read. Gaps, and damage inside a file, are passed over in silence here:
+    iterate over a `Dissection` to be told of them.
+    """
+    dissection = Dissection(source, ports=ports, layout=layout, keep_payload=keep_payload, hash_payload=hash_payload)
+    return (event for event in dissection if isinstance(event, Message))
+
+
+def analyze(source: Source, *, ports: Collection[int] | None = None, layout: str | None = None) -> Report:
+    """Say what happened in the cluster whose traffic was captured; the arguments are those of `messages`.
+
+    Raises CaptureError when a file cannot be read; what is damaged inside a file is in the report's diagnostics.
+    """
+    dissection = Dissection(source, ports=ports, layout=layout)
+    builder = ReportBuilder()
+    for event in dissection:
+        builder.feed(event)
+    return builder.report(dissection)

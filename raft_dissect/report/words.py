@@ -1,0 +1,123 @@
+"""How facts are said to a person: the words for reasons and outcomes, short names of servers, sizes, durations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from raft_dissect.cluster.facts import ServerName
+
+TERM_CAUSES: dict[str, str] = {
+    "election": "started an election",
+    "vote_request": "was asked for a vote",
+    "append_entries": "heard from the leader",
+    "result": "was told by another server",
+    "snapshot": "was sent a snapshot",
+    "restart": "restarted",
+    "unknown": "unknown",
+}
+ELECTION_CAUSES: dict[str, str] = {
+    "heartbeats_absent": "no heartbeats",
+    "transfer": "transfer",
+    "start": "no leader yet",
+    "connection_lost": "leader lost",
+    "unknown": "unknown",
+}
+REASONS: dict[str, str] = {
+    "log_behind": "log is behind",
+    "has_leader": "has a leader",
+    "already_voted": "voted already",
+    "stale_term": "old term",
+    "not_a_voter": "no voter",
+    "busy": "busy",
+    "no_such_entry": "no such entry",
+    "term_mismatch": "other term",
+    "write_failed": "write failed",
+    "unknown": "unknown",
+}
+REJECTIONS: dict[str, str] = {
+    "append_entries": "entries",
+    "request_vote": "vote",
+    "pre_vote": "pre-vote",
+    "install_snapshot": "snapshot",
+}
+LEADER_ENDS: dict[str, str] = {
+    "new_leader": "new leader",
+    "step_down": "stepped down",
+    "connection_lost": "connections closed",
+    "capture_end": "still leads",
+    "unknown": "fell silent",
+}
+SNAPSHOT_OUTCOMES: dict[str, str] = {
+    "installed": "installed",
+    "already_had": "had it",
+    "refused": "refused",
+    "cut": "cut off",
+    "unanswered": "no answer",
+    "in_progress": "in progress",
+}
+SKIPPED: dict[str, str] = {
+    "ethertype 0x0806": "ARP",
+    "ethertype 0x88cc": "LLDP",
+    "IP protocol 1": "ICMP",
+    "IP protocol 2": "IGMP",
+    "IP protocol 17": "UDP",
+    "IP protocol 58": "ICMPv6",
+}
+_LONG_ID = 6
+"""Digits from which on an id is shortened to its end."""
+_SHORT_ID = 4
+
+
+class Names:
+    """Short names for servers: ids as they are, long ids by their last digits, as many as it takes."""
+
+    def __init__(self, names: Iterable[ServerName] = ()) -> None:
+        self._known: dict[ServerName, str] = {}
+        for name in names:
+            self.short(name)
+
+    def short(self, name: ServerName) -> str:
+        """The same short name every time, and for no other server."""
+        if name not in self._known:
+            self._known[name] = self._shorten(str(name)) if isinstance(name, int) else name
+        return self._known[name]
+
+    def _shorten(self, digits: str) -> str:
+        size = len(digits) if len(digits) < _LONG_ID else _SHORT_ID
+        short = digits if size == len(digits) else "~" + digits[-size:]
+        while short in self._known.values() and size < len(digits):
+            size += 1
+            short = "~" + digits[-size:]
+        return short
+
+
+def size(count: int) -> str:
+    """A size in bytes for a person, such as 64 KiB."""
+    if count < 1024:
+        return f"{count} B"
+    amount, unit = count / 1024, "KiB"
+    for larger in ("MiB", "GiB", "TiB"):
+        if amount >= 1024:
+            amount, unit = amount / 1024, larger
+    return f"{amount:.3g} {unit}" if amount < 1000 else f"{amount:.0f} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """A duration for a person, such as 1.3 ms."""
+    if seconds < 0.001:
+        return f"{seconds * 1e6:.0f} us"
+    if seconds < 1:
+        return f"{seconds * 1e3:.3g} ms"
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def counted(count: int, noun: str) -> str:
+    """A number with its noun, such as 1 gap or 2,048 gaps."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
