@@ -1,0 +1,155 @@
+"""Write the generated parts of the documentation: from the wire table, from the closed sets of words, from real runs.
+
+    python docs/generate.py            write them
+    python docs/generate.py --check    exit with 1 if a part is not what would be written
+
+A part stands between `<!-- generated: NAME -->` and `<!-- end -->`.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from raft_dissect.cluster import facts  # noqa: E402 (the checkout must be found first)
+from raft_dissect.values import STREAM_KINDS, DiagnosticKind  # noqa: E402 (as above)
+from raft_dissect.wire import table  # noqa: E402 (as above)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_PART = re.compile(r"(<!-- generated: (?P<name>.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    lines = [list(head)]
+    lines.append(["---"] * len(lines[0]))
+    lines += [[str(cell) for cell in row] for row in rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def layouts() -> str:
+    """The nine layouts."""
+    rows = (
+        (f"`{layout.label}`", "; ".join(map(str, layout.releases)), layout.dialect, layout.change)
+        for layout in table.LAYOUTS
+    )
+    return _table(("layout", "written by", "preamble", "against the one before"), rows)
+
+
+def _fields(fields: Iterable[table.Field]) -> str:
+    rows = []
+    offset: int | None = 0
+    for field in fields:
+        bits = ", ".join(f"bit {number} `{name}`" for number, name in enumerate(field.bits))
+        meaning = f"{bits}: {field.meaning}" if bits else field.meaning
+        place = "" if offset is None else offset
+        rows.append((place, field.size or "variable", f"`{field.name}`", field.kind, meaning))
+        offset = None if offset is None or not field.size else offset + field.size
+    return _table(("offset", "bytes", "field", "kind", "meaning"), rows)
+
+
+def structures() -> str:
+    """Handshakes, preamble, entries and configurations."""
+    parts = (
+        ("Handshake of raft's own TCP transport", table.RAFT_HANDSHAKE),
+        ("Handshake of dqlite and cowsql", table.DQLITE_HANDSHAKE),
+        ("Preamble of every message", table.PREAMBLE),
+        ("Header of an entry", table.ENTRY),
+        ("Configuration", table.CONFIGURATION),
+        ("Server of a configuration", table.SERVER),
+    )
+    return "\n".join(f"### {title}\n\n{_fields(fields)}" for title, fields in parts)
+
+
+def messages() -> str:
+    """The messages with all their forms."""
+    parts = []
+    for message in table.MESSAGES:
+        if not message.forms:
+            continue
+        parts.append(f"### {message.name} (type {message.number})\n\nSaid when {message.meaning}.\n")
+        if message.payload:
+            parts.append(f"Payload: {message.payload}.\n")
+        for form in message.forms:
+            labels = ", ".join(f"`{label}`" for label in form.layouts)
+            parts.append(f"Layouts {labels}; version byte {form.version}:\n")
+            parts.append(_fields(form.fields))
+    reserved = ", ".join(f"{number} {table.MESSAGE_NAMES[number]}" for number in sorted(table.RESERVED))
+    parts.append(f"### Reserved types\n\nNamed in dqlite main, encoded by no release, layout unknown: {reserved}.\n")
+    return "\n".join(parts)
+
+
+def words() -> str:
+    """The closed sets of words of the JSON output."""
+    sets = {
+        "`diagnostic`": get_args(DiagnosticKind),
+        "`other_streams`": tuple(STREAM_KINDS),
+        "`cause` of a term change": get_args(facts.TermCause),
+        "`cause` of an election": get_args(facts.ElectionCause),
+        "`reason` of a refusal": get_args(facts.RefusalReason),
+        "`kind` of a rejection": get_args(facts.RejectionKind),
+        "`outcome` of an election": get_args(facts.ElectionOutcome),
+        "`outcome` of a snapshot": get_args(facts.SnapshotOutcome),
+        "`outcome` of a transfer": get_args(facts.TransferOutcome),
+        "`ended_by` of a leader": get_args(facts.LeaderEnd),
+        "`change` of a configuration": get_args(facts.ConfigurationChange),
+        "`type` of an entry, or a number": tuple(table.ENTRY_TYPES.values()),
+        "`role` of a server, or a number": tuple(table.ROLES.values()),
+    }
+    rows = ((name, ", ".join(f"`{word}`" for word in values)) for name, values in sets.items())
+    return _table(("where", "words"), rows)
+
+
+def session(command: str) -> str:
+    """What a command prints, run from the top of the checkout."""
+    program, *arguments = command.split()
+    assert program == "raft-dissect"
+    run = subprocess.run(
+        [sys.executable, "-m", "raft_dissect", *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return f"```console\n$ {command}\n{run.stdout}```\n"
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "layouts": layouts,
+    "structures": structures,
+    "messages": messages,
+    "words": words,
+}
+
+
+def regenerate(text: str) -> str:
+    """A page with its generated parts written anew."""
+
+    def part(match: re.Match[str]) -> str:
+        name = match["name"]
+        content = PARTS[name]() if name in PARTS else session(name)
+        return f"{match[1]}\n{content}\n{match[3]}"
+
+    return _PART.sub(part, text)
+
+
+def main() -> int:
+    """Write or check every page."""
+    stale = 0
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        text = page.read_text()
+        fresh = regenerate(text)
+        if fresh == text:
+            continue
+        stale += 1
+        print(f"{page.relative_to(ROOT)} {'is not up to date' if '--check' in sys.argv else 'written'}")
+        if "--check" not in sys.argv:
+            page.write_text(fresh)
+    return 1 if stale and "--check" in sys.argv else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
