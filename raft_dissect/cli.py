@@ -27,16 +27,15 @@ if TYPE_CHECKING:
     from raft_dissect.report.records import Records
     from raft_dissect.values import Event
 
-FINE, VIOLATION, USAGE, DAMAGED, MISSING = 0, 1, 2, 3, 4
+FINE, USAGE, DAMAGED, MISSING = 0, 2, 3, 4
 """Exit codes; USAGE is also what argparse uses."""
 _PROGRESS_SECONDS = 0.2
 _AHEAD = 1000
 """Events that are looked ahead in files, to know who is who before a line is printed."""
 _EPILOG = """\
 FILE is a pcap or pcapng file, plain or compressed with gzip, xz, zstd or lz4; "-" is standard input. Several files are
-one capture: parts of a rotation, or several capture points of one cluster. Exit codes: 0 fine, 1 the audit found a
-violation, 2 wrong usage, 3 a capture could not be read or is damaged (what could be decoded is printed), 4 something
-outside is missing."""
+one capture: parts of a rotation, or several capture points of one cluster. Exit codes: 0 fine, 2 wrong usage, 3 a
+capture could not be read or is damaged (what could be decoded is printed), 4 the output cannot be written."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
