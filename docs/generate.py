@@ -74,7 +74,8 @@ def messages() -> str:
     for message in table.MESSAGES:
         if not message.forms:
             continue
-        parts.append(f"### {message.name} (type {message.number})\n\nSaid when {message.meaning}.\n")
+        meaning = message.meaning[0].upper() + message.meaning[1:]
+        parts.append(f"### {message.name} (type {message.number})\n\n{meaning}.\n")
         if message.payload:
             parts.append(f"Payload: {message.payload}.\n")
         for form in message.forms:
@@ -90,7 +91,7 @@ def words() -> str:
     """The closed sets of words of the JSON output."""
     sets = {
         "`diagnostic`": get_args(DiagnosticKind),
-        "`other_streams`": tuple(STREAM_KINDS),
+        "`other_streams`": tuple(kind for kind in STREAM_KINDS if kind != "raft"),
         "`cause` of a term change": get_args(facts.TermCause),
         "`cause` of an election": get_args(facts.ElectionCause),
         "`reason` of a refusal": get_args(facts.RefusalReason),

@@ -17,8 +17,9 @@ from raft_dissect.capture import CaptureError
 from raft_dissect.pipeline import Dissection, ReportBuilder
 from raft_dissect.report.terminal import Style
 from raft_dissect.report.times import Clock
+from raft_dissect.report.words import counted, other_connections
 from raft_dissect.selection import KINDS, Moment, Selection
-from raft_dissect.values import STREAM_KINDS, Diagnostic, Message, StreamClosed, StreamOpened
+from raft_dissect.values import Diagnostic, Message, StreamClosed, StreamOpened
 from raft_dissect.wire import LAYOUTS
 
 if TYPE_CHECKING:
@@ -33,14 +34,18 @@ _PROGRESS_SECONDS = 0.2
 _AHEAD = 1000
 """Events that are looked ahead in files, to know who is who before a line is printed."""
 _EPILOG = """\
-FILE is a pcap or pcapng file, plain or compressed with gzip, xz, zstd or lz4; "-" is standard input. Several files are
-one capture: parts of a rotation, or several capture points of one cluster. Exit codes: 0 fine, 2 wrong usage, 3 a
+FILE is a pcap or pcapng file, plain or compressed (gzip, xz, bzip2, zstd, lz4); "-" is standard input. Several files
+are one capture: parts of a rotation, or several capture points of one cluster. Exit codes: 0 fine, 2 wrong usage, 3 a
 capture could not be read or is damaged (what could be decoded is printed), 4 the output cannot be written."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit code."""
     options = _parser().parse_args(arguments)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - it is there until the end
+    if sys.stdout is None:
+        return _complain("standard output is closed", MISSING)
     try:
         code: int = options.run(options)
         sys.stdout.flush()
@@ -207,11 +212,13 @@ def _messages(options: argparse.Namespace) -> int:
     selection = _selection(options)
     run = _Run(options, hash_payload=options.hash and options.json)
     records = Records(run.files, run.clock)
-    lines = Lines(records.identities, run.clock, run.style, run.width)
+    lines = Lines(records.identities, run.clock, run.style, run.width, several=len(run.files) > 1)
     first = True
+    messages = 0
     for event in _learning(run, records):
         if isinstance(event, (StreamOpened, StreamClosed)):
             continue
+        messages += isinstance(event, Message)
         if not selection.wants(event, records.identities, run.begin_ns):
             continue
         if first and not options.json:
@@ -221,6 +228,8 @@ def _messages(options: argparse.Namespace) -> int:
             print(json.dumps(records.message(event)) if options.json else lines.message(event))
         else:
             print(json.dumps(records.diagnostic(event)) if options.json else lines.diagnostic(event))
+    if first or not messages:
+        run.say_nothing_found(messages)
     return run.finish()
 
 
@@ -261,13 +270,23 @@ class _Run:
         terminal = sys.stdout.isatty()
         self.style = Style(terminal and "NO_COLOR" not in os.environ)
         self.width = shutil.get_terminal_size().columns if terminal else None
-        self.dissection = Dissection(
-            options.files, ports=options.port, layout=options.layout, hash_payload=hash_payload
-        )
-        self.files = options.files
+        self.files: list[str] = list(options.files)
+        self._unreadable: list[CaptureError] = []
+        self.dissection = self._open(options, hash_payload)
         self._quiet = options.quiet
         self._progress = sys.stderr.isatty() and not (options.quiet or options.no_progress)
         self._damage: list[Diagnostic] = []
+
+    def _open(self, options: argparse.Namespace, hash_payload: bool) -> Dissection:
+        """Open all files; of several, one that cannot be read does not keep the others from being read."""
+        while True:
+            try:
+                return Dissection(self.files, ports=options.port, layout=options.layout, hash_payload=hash_payload)
+            except CaptureError as error:
+                if len(self.files) == 1 or error.path not in self.files:
+                    raise
+                self._unreadable.append(error)
+                self.files.remove(error.path)
 
     @property
     def reads_files(self) -> bool:
@@ -308,12 +327,21 @@ class _Run:
     def finish(self) -> int:
         """Say what a reader of the result must know, and give the exit code."""
         sys.stdout.flush()
-        statistics = self.dissection.statistics
-        if not statistics.streams["raft"] and not self._quiet:
-            others = ", ".join(f"{n} with {STREAM_KINDS[kind]}" for kind, n in sorted(statistics.streams.items()))
-            seen = f"TCP connections: {others}" if others else "and no TCP connections"
-            print(f"raft-dissect: no Raft traffic found in {statistics.packets} packets; {seen}", file=sys.stderr)
         for damage in self._damage:
             where = f"after frame {damage.place.frame}, at byte {damage.offset}"
             _complain(f"{self.files[damage.place.file]}: {where}: {damage.detail}")
-        return DAMAGED if self._damage else FINE
+        for error in self._unreadable:
+            _complain(str(error))
+        return DAMAGED if self._damage or self._unreadable else FINE
+
+    def say_nothing_found(self, messages: int) -> None:
+        """Say why there is no line at all: no Raft, or nothing of what was asked for."""
+        if self._quiet:
+            return
+        statistics = self.dissection.statistics
+        if statistics.streams["raft"]:
+            line = f"none of {counted(messages, 'message')} is what was asked for"
+        else:
+            others = other_connections(statistics.streams)
+            line = f"no Raft traffic found in {counted(statistics.packets, 'packet')}{others}"
+        print(f"raft-dissect: {line}", file=sys.stderr)

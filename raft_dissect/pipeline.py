@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from raft_dissect.capture import Capture, open_capture
 from raft_dissect.cluster import Analysis
-from raft_dissect.report.model import CaptureFacts, Report
+from raft_dissect.report.model import MAX_DIAGNOSTICS, CaptureFacts, Report
 from raft_dissect.streams import Engine
 from raft_dissect.values import CaptureProblem, Diagnostic, Message, Packet, Place
 
@@ -18,19 +20,17 @@ if TYPE_CHECKING:
     from raft_dissect.streams import Statistics
     from raft_dissect.values import Event
 
-Source = str | Iterable[str] | Iterable[Packet]
+Path = str | os.PathLike[str]
+Source = Path | Iterable[Path] | Iterable[Packet]
 """The path of a capture file, several paths that are one capture, or packets; `-` is standard input."""
-
-MAX_DIAGNOSTICS = 10_000
-"""Diagnostics that a report keeps one by one; more are only counted."""
 
 
 class Dissection:
     """One capture on its way through the stream engine.
 
     Iterating gives every event: messages, streams that open and close, and diagnostics of what is missing. The
-    arguments are those of `messages`. Raises CaptureError when a file cannot be read; what is damaged inside a file is
-    a diagnostic.
+    arguments are those of `messages`, and so are the errors; what is damaged inside a file is a diagnostic. It can be
+    iterated over once.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class Dissection:
         self._engine = Engine(ports, layout=layout, keep_payload=keep_payload, hash_payload=hash_payload)
         self._packets = _open(source)
         self._time_ns = 0
+        self._begun = False
 
     @property
     def capture(self) -> Capture | None:
@@ -57,6 +58,12 @@ class Dissection:
         return self._engine.statistics
 
     def __iter__(self) -> Iterator[Event]:
+        if self._begun:
+            raise RuntimeError("a Dissection can be iterated over once; make another")
+        self._begun = True
+        return self._events()
+
+    def _events(self) -> Iterator[Event]:
         try:
             for packet in self._packets:
                 if isinstance(packet, CaptureProblem):
@@ -75,12 +82,15 @@ class Dissection:
 
 
 def _open(source: Source) -> Capture | Iterable[Packet | CaptureProblem]:
-    if isinstance(source, str):
-        return open_capture([source])
-    items = list(source) if isinstance(source, (list, tuple)) else source
-    if isinstance(items, list) and all(isinstance(item, str) for item in items):
-        return open_capture([item for item in items if isinstance(item, str)])
-    return (item for item in items if not isinstance(item, str))
+    if isinstance(source, (str, os.PathLike)):
+        return open_capture([os.fspath(source)])
+    items = iter(source)
+    first = next(items, None)
+    if first is None:
+        raise ValueError("no capture: there is neither a path nor a packet")
+    if isinstance(first, Packet):
+        return chain((first,), (item for item in items if isinstance(item, (Packet, CaptureProblem))))
+    return open_capture([os.fspath(path) for path in (first, *items) if not isinstance(path, Packet)])
 
 
 class ReportBuilder:
@@ -140,9 +150,10 @@ def messages(
     `source` is the path of a capture file, several paths that are one capture (parts of a rotation, or several capture
     points), or packets from anywhere; `-` is standard input. `ports` are the TCP ports that carry Raft, at either end;
     by default Raft is recognised by its content on any port. `layout` is the label of a layout of the wire table, to
-    prefer where the same bytes belong to several. With `keep_payload` each message has its payload (up to 64 MiB), with
-    `hash_payload` its SHA-256.
-    Raises CaptureError when a file cannot be read. Gaps, and damage inside a file, are passed over in silence here:
+    prefer where the same bytes belong to several. With `keep_payload` each message has its payload (up to 64 MiB),
+    with `hash_payload` its SHA-256.
+    Raises CaptureError when a file cannot be read, and ValueError for a port or layout that does not exist, or when
+    there is nothing to read at all. Gaps, and damage inside a file, are passed over in silence here:
     iterate over a `Dissection` to be told of them.
     """
     dissection = Dissection(source, ports=ports, layout=layout, keep_payload=keep_payload, hash_payload=hash_payload)

@@ -74,7 +74,7 @@ def test_one_bad_file_of_several_is_named(command: str, tmp_path: Path) -> None:
     bad = tmp_path / "bad.pcap"
     bad.write_bytes(PNG)
     done = run(command, FILE, str(bad))
-    assert (done.code, done.out) == (3, "")
+    assert (done.code, done.out) == (3, run(command, FILE).out)
     assert str(bad) in one_line(done.err)
 
 
@@ -251,15 +251,42 @@ def test_help_fits_the_terminal(arguments: list[str]) -> None:
         (TLS, ["--port", "9443"], "33 with TLS"),
         ("dq1-dqlite-1.18.6.node4.pcap", [], "9 with dqlite's client protocol"),
         (NOISE, ["--port", "8000"], "10 with HTTP"),
-        (NOISE, ["--port", "1"], "no TCP connections"),
+        (NOISE, ["--port", "1"], "no Raft"),
     ],
 )
 def test_no_raft_is_fine_and_said_in_one_line(command: str, file: str, options: list[str], seen: str) -> None:
     done = run(command, *options, file)
     assert done.code == 0
-    assert "no Raft traffic found" in one_line(done.err)
-    assert seen in done.err
+    if command == "report":
+        (line,) = (line for line in done.out.splitlines() if "No Raft traffic found" in line)
+        assert (seen.removeprefix("no Raft") in line, done.err) == (True, "")
+    else:
+        assert "no Raft traffic found" in one_line(done.err)
+        assert seen in done.err
     assert run(command, "--quiet", *options, file) == (done.out, "", 0)
+
+
+def test_tls_is_answered_with_what_to_do_about_it() -> None:
+    assert "can only be read where it is clear text" in one_line(run("messages", TLS).err)
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-"])
+def test_closed_stream_is_no_traceback(closed: str) -> None:
+    shell = f"{sys.executable} -m raft_dissect report pcaps/{FILE} {closed}"
+    done = subprocess.run(shell, shell=True, cwd=PCAPS.parent, capture_output=True, text=True, check=False)
+    expected = ("", "raft-dissect: standard output is closed\n", 4)
+    assert (done.stdout, done.stderr, done.returncode) == (
+        expected if closed == ">&-" else (run("report", FILE).out.replace(FILE, f"pcaps/{FILE}", 1), "", 0)
+    )
+
+
+def test_frames_of_several_files_say_which_file() -> None:
+    files = sorted(path.name for path in PCAPS.glob("s1-5n-cowsql-0.22.1.node*.pcap"))
+    done = run("report", *files)
+    assert done.out.startswith(f"1 {files[0]}, 2 {files[1]}, ")
+    frames = [line.split()[-1] for line in done.out.splitlines() if "first seen" in line]
+    assert frames
+    assert all(1 <= int(frame.split(":")[0]) <= len(files) for frame in frames)
 
 
 def test_ports_choose_what_is_taken_for_raft() -> None:

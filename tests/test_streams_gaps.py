@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from raft_dissect import wire
 from raft_dissect.streams import Engine
 from raft_dissect.values import Message, StreamOpened
 from tests import captures, golden_streams, vectors
@@ -302,9 +303,29 @@ def test_a_stream_begun_at_any_byte_gives_the_messages_from_there_on(
     connection = Connection()
     result = run(connection.segments(stream.data[start:], sizes, start))
     expected = [part[1:] for part in parts(stream) if part[0] >= start]
-    if len(expected) == 1 and stream.parts[-1].vector.fields["type"] not in (1, 5):
+    if start and len(expected) == 1 and stream.parts[-1].vector.fields["type"] not in (1, 5):
         expected = []  # a few words alone could be anything
     assert [(message.header, message.payload) for message in result.messages] == expected
+
+
+@given(usual_streams, golden_streams.sizes())
+@settings(max_examples=50)
+def test_a_handshake_says_who_sends_also_when_the_syn_was_not_captured(stream: GoldenStream, sizes: list[int]) -> None:
+    result = run(Connection().segments(stream.data, sizes))
+    (opened,) = (event for event in result.events if isinstance(event, StreamOpened))
+    assert opened.stream.handshake is not None
+    assert opened.stream.handshake.length == len(stream.handshake.data)
+    assert not result.of_kind("resync")
+
+
+def test_an_append_that_looks_like_a_handshake_is_an_append() -> None:
+    # Read as a handshake: protocol 1, id 48, an address of 8 bytes: "A" and padding.
+    fields = {"term": 8, "prev_log_index": 65, "prev_log_term": 8, "leader_commit": 65}
+    append = wire.encode_message(1, fields)
+    assert wire.recognise(append).handshake is not None
+    (message, *others) = run(Connection().segments(append * 3, [len(append)])).messages
+    assert message.fields == {**fields, "n_entries": 0}
+    assert len(others) == 2
 
 
 def test_a_stream_without_its_start_is_waited_for_and_then_given() -> None:

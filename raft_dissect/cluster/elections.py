@@ -278,6 +278,7 @@ class Elections:
         if first is not None:
             leader, place = first
             return ("won", max(place, round_.first)) if leader.resolved is candidate else ("lost", round_.last)
-        if any(rival.resolved is not candidate for rival in self._candidates[round_.term]):
+        rivals = any(rival.resolved is not candidate for rival in self._candidates[round_.term])
+        if rivals and (round_.granted or any(reason == "already_voted" for _, reason in round_.refused)):
             return "split", round_.last
         return ("lost" if round_.refused else "abandoned"), round_.last

@@ -42,6 +42,7 @@ class ServerFact(NamedTuple):
     roles: tuple[str | int, ...]
     """In the configurations that were seen, oldest first."""
     family: Literal["canonical", "cowsql", "dqlite", "unknown"]
+    """Of its layouts; cowsql/raft v0.17.2 and v0.17.3 write like canonical/raft v0.18 and are not told from it."""
     releases: str
     """The releases that write what it wrote, as far as the bytes can tell them apart; empty if it wrote nothing."""
     first_seen: Place | None

@@ -111,10 +111,10 @@ class Server:
         )
 
     def _family(self, labels: list[str]) -> Literal["canonical", "cowsql", "dqlite", "unknown"]:
-        cowsql = [label.startswith("w-") for label in labels]
-        if not labels or (any(cowsql) and not all(cowsql)):
-            return "dqlite" if self.handshake == "dqlite" and labels and not all(cowsql) else "unknown"
-        if all(cowsql):
+        cowsql = {label.startswith("w-") for label in labels}
+        if len(cowsql) != 1:
+            return "unknown"
+        if cowsql.pop():
             return "cowsql"
         return "dqlite" if self.handshake == "dqlite" else "canonical"
 

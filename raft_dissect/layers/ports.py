@@ -32,6 +32,6 @@ def unbind(port: int, *ports: int) -> None:
 
 def _checked(*ports: int) -> tuple[int, ...]:
     for port in ports:
-        if not 0 < port < 1 << 16:
+        if not isinstance(port, int) or not 0 < port < 1 << 16:
             raise ValueError(f"{port} is no TCP port")
     return ports

@@ -63,6 +63,7 @@ class _Writer:
             "unfinished": diagnosed.get("unfinished", 0),
             "cut_packets": facts.cut_packets,
             "skipped": dict(facts.skipped),
+            "diagnosed": dict(diagnosed),
             "diagnostics": [self._records.diagnostic(diagnostic) for diagnostic in facts.diagnostics],
         }
 

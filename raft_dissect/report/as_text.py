@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from raft_dissect.report.model import MAX_DIAGNOSTICS
 from raft_dissect.report.terminal import Style, table, wrapped
 from raft_dissect.report.words import (
     ELECTION_CAUSES,
@@ -16,9 +17,9 @@ from raft_dissect.report.words import (
     Names,
     counted,
     duration,
+    other_connections,
     size,
 )
-from raft_dissect.values import STREAM_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 _NOTABLE_NS = 100_000_000
 """Nanoseconds without a leader that are worth a line; shorter ones come with every change of leader."""
 _MAX_DIAGNOSTICS = 10
-"""Lines of what is missing from the capture; the JSON report has them all."""
+"""Lines of what is missing from the capture; the JSON report has more of them."""
 _MAX_ROWS = 40
 """Rows of one table; the JSON report has them all."""
 
@@ -46,17 +47,18 @@ def report_text(report: Report, clock: Clock, style: Style, width: int | None = 
         yield from wrapped(sentence, width)
     for facts in report.clusters:
         names = Names(server.name for server in facts.servers)
-        yield from _Cluster(facts, clock, style, names, width).lines()
+        yield from _Cluster(facts, clock, style, names, width, several=len(report.capture.files) > 1).lines()
 
 
 def _capture(facts: CaptureFacts, clock: Clock) -> Iterator[str]:
     name = ", ".join(facts.files) or "the capture"
+    if len(facts.files) > 1:
+        name = ", ".join(f"{number} {file}" for number, file in enumerate(facts.files, start=1))
     yield f"{name}: {counted(facts.packets, 'packet')}, {size(facts.bytes)}"
     if facts.first_ns is not None and facts.last_ns is not None:
         seconds = (facts.last_ns - facts.first_ns) / 1e9
         yield f"{duration(seconds)} from {clock.day(facts.first_ns)}"
-    others = [f"{n:,} with {STREAM_KINDS[kind]}" for kind, n in facts.other_streams.items()]
-    also = f"; other connections: {', '.join(others)}" if others else ""
+    also = other_connections(facts.other_streams)
     if facts.raft_streams:
         yield f"{counted(facts.raft_streams, 'Raft connection')}, {counted(facts.messages, 'message')}{also}"
     else:
@@ -79,18 +81,22 @@ def _missing(facts: CaptureFacts, clock: Clock) -> Iterator[str]:
         yield f"{diagnostic.kind} at {clock.time(diagnostic.place.time_ns, 3)}{where}:{amount} {diagnostic.detail}"
     more = sum(facts.diagnosed.values()) - min(len(facts.diagnostics), _MAX_DIAGNOSTICS)
     if more > 0:
-        yield f"and {counted(more, 'more such place')}; --json has them all"
+        yield f"and {counted(more, 'more such place')}; --json lists the first {MAX_DIAGNOSTICS:,}"
 
 
 class _Cluster:
     """Writes the facts about one cluster."""
 
-    def __init__(self, facts: ClusterFacts, clock: Clock, style: Style, names: Names, width: int | None) -> None:
+    def __init__(
+        self, facts: ClusterFacts, clock: Clock, style: Style, names: Names, width: int | None, several: bool
+    ) -> None:
         self._facts = facts
         self._clock = clock
         self._style = style
         self._short = names.short
         self._width = width
+        self._several = several
+        """Whether a frame number says nothing without the number of its file."""
 
     def lines(self) -> Iterator[str]:
         """All sections that have something to say."""
@@ -122,10 +128,17 @@ class _Cluster:
     def _time(self, place: Place | None) -> str:
         return "-" if place is None else self._clock.time(place.time_ns, 3)
 
+    def _frame(self, place: Place) -> str:
+        return f"{place.file + 1}:{place.frame}" if self._several else str(place.frame)
+
     def _servers(self, servers: Sequence[ServerFact]) -> list[str]:
         rows = []
+        configurations = self._facts.configurations
+        last_configuration = {server.id for server in configurations[-1].servers} if configurations else set()
         for server in servers:
             role = str(server.roles[-1]) if server.roles else "-"
+            if server.roles and server.name not in last_configuration:
+                role = "removed"
             seen = f"{self._time(server.first_seen)} - {self._time(server.last_seen)}" if server.first_seen else "never"
             rows.append((self._short(server.name), " ".join(server.addresses), role, server.family, seen))
         lines = self._table(("id", "address", "role", "family", "sent messages"), rows, flexible=1)
@@ -152,7 +165,7 @@ class _Cluster:
                 self._time(leadership.last),
                 duration((leadership.last.time_ns - leadership.first.time_ns) / 1e9),
                 LEADER_ENDS[leadership.ended_by],
-                str(leadership.first.frame),
+                self._frame(leadership.first),
             )
             for leadership in leaders
         ]
@@ -174,7 +187,7 @@ class _Cluster:
                 self._short(change.server),
                 f"{'?' if change.old is None else change.old} > {change.new}",
                 TERM_CAUSES[change.cause] if change.old is not None or change.cause == "election" else "first seen",
-                str(change.place.frame),
+                self._frame(change.place),
             )
             for change in self._facts.term_changes
         ]
@@ -190,7 +203,7 @@ class _Cluster:
                 ELECTION_CAUSES[election.cause],
                 f"{'?' if election.unread else len(election.granted)} of {len(election.requests)}",
                 election.outcome,
-                str(election.place.frame),
+                self._frame(election.place),
             )
             for election in elections
         ]
@@ -215,7 +228,7 @@ class _Cluster:
                     REJECTIONS[first.kind],
                     _indexes(same),
                     REASONS[first.reason],
-                    str(first.place.frame),
+                    self._frame(first.place),
                 )
             )
         head = ("time", "n", "who", "term", "rejected", "index", "because", "frame")
@@ -231,7 +244,7 @@ class _Cluster:
                 "-" if snapshot.seconds is None else duration(snapshot.seconds),
                 "-" if snapshot.answered is None else duration(_between(snapshot.started, snapshot.answered)),
                 SNAPSHOT_OUTCOMES[snapshot.outcome],
-                str(snapshot.started.frame),
+                self._frame(snapshot.started),
             )
             for snapshot in snapshots
         ]
@@ -246,7 +259,7 @@ class _Cluster:
                 str(transfer.term),
                 transfer.outcome,
                 "-" if transfer.seconds is None else duration(transfer.seconds),
-                str(transfer.place.frame),
+                self._frame(transfer.place),
             )
             for transfer in self._facts.transfers
         ]
@@ -260,7 +273,7 @@ class _Cluster:
                 str(fact.conf_index),
                 fact.change or "-",
                 self._roles(fact.servers),
-                str(fact.place.frame),
+                self._frame(fact.place),
             )
             for fact in self._facts.configurations
         ]

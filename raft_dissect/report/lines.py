@@ -29,13 +29,19 @@ _NAME_WIDTH = max(len(name) for name in table.MESSAGE_NAMES.values() if name != 
 
 
 class Lines:
-    """Makes the lines of `messages`; `width` is where they end, None for no end."""
+    """Makes the lines of `messages`; `width` is where they end, None for no end.
 
-    def __init__(self, identities: Identities, clock: Clock, style: Style, width: int | None) -> None:
+    With `several` files the number of a frame has that of its file before it.
+    """
+
+    def __init__(
+        self, identities: Identities, clock: Clock, style: Style, width: int | None, several: bool = False
+    ) -> None:
         self._identities = identities
         self._clock = clock
         self._style = style
         self._width = width
+        self._several = several
         self._names = Names()
         self._server_width = 1
         roomy = width is None or width >= _ROOMY
@@ -79,7 +85,8 @@ class Lines:
 
     def _start(self, place: Place) -> str:
         time = self._clock.time(place.time_ns, self._digits)
-        return self._gap.join((f"{place.frame or '':>7}", time, ""))
+        frame = f"{place.file + 1}:{place.frame}" if self._several and place.frame else place.frame or ""
+        return self._gap.join((f"{frame:>7}", time, ""))
 
     def _left(self, written: str) -> int | None:
         """How much fits behind what is written already."""

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from raft_dissect.cluster import ClusterFacts
     from raft_dissect.values import Diagnostic
 
+MAX_DIAGNOSTICS = 10_000
+"""Diagnostics that a report keeps one by one; more are only counted."""
 SCHEMA = 1
 """Number of the JSON schema; keys may be added to it, and are never renamed or dropped."""
 

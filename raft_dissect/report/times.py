@@ -20,11 +20,6 @@ class Clock:
         self._moment = datetime.fromtimestamp(0, zone)
         self._iso = ("", "")
 
-    @property
-    def name(self) -> str:
-        """The time zone's name."""
-        return str(self._zone)
-
     def iso(self, time_ns: int) -> str:
         """ISO 8601 with nanoseconds, such as 2026-11-23T04:46:26.214704000Z."""
         self._turn(time_ns)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from raft_dissect.values import STREAM_KINDS
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from raft_dissect.cluster.facts import ServerName
 
@@ -116,6 +118,15 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def other_connections(kinds: Mapping[str, int]) -> str:
+    """What else connections carry, as the end of a sentence; with TLS, what can be done about it."""
+    others = [f"{count:,} with {STREAM_KINDS[kind]}" for kind, count in sorted(kinds.items()) if kind != "raft"]
+    text = f"; other connections: {', '.join(others)}" if others else ""
+    if kinds.get("tls"):
+        text += "; Raft inside TLS can only be read where it is clear text, on the server behind the TLS proxy"
+    return text
 
 
 def counted(count: int, noun: str) -> str:

@@ -19,6 +19,7 @@ from raft_dissect.streams.segments import (
     reverse_key,
 )
 from raft_dissect.values import STREAM_KINDS, Diagnostic, Place, Stream
+from raft_dissect.wire import LAYOUTS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -160,6 +161,7 @@ class Engine:
     `ports` are the TCP ports that carry Raft, at either end; None recognises Raft by its content on any port.
     `layout` is one of the wire table's, to prefer where the same bytes belong to several. With `keep_payload` every
     message carries its payload (up to 64 MiB), with `hash_payload` its SHA-256.
+    Raises ValueError for a layout or a port that does not exist.
     """
 
     def __init__(
@@ -170,6 +172,10 @@ class Engine:
         keep_payload: bool = False,
         hash_payload: bool = False,
     ) -> None:
+        if layout is not None and layout not in {known.label for known in LAYOUTS}:
+            raise ValueError(f"no layout is called {layout!r}; there are {', '.join(known.label for known in LAYOUTS)}")
+        if ports is not None and not all(0 < port < 65536 for port in ports):
+            raise ValueError(f"TCP ports are 1 to 65535, not {sorted(ports)}")
         self.statistics = Statistics()
         self._ports = frozenset(ports) if ports is not None else None
         self._options = FramerOptions(layout, keep_payload, hash_payload)

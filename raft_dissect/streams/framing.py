@@ -27,6 +27,8 @@ _FIRST_LOOK = 1024
 """Bytes of a long header that are judged first."""
 _MAX_UNTOLD_GAPS = 100
 """Gaps that are remembered of a stream that may yet turn out to be Raft."""
+_MAX_OPENING = 8192
+"""Bytes at the start of a stream begun midway in which a handshake must end."""
 _MAX_FIXED_HEADER = 4096
 """Bytes; the longest header of a message without entries or configuration has 40."""
 _SHORT = frozenset(table.MESSAGE_NAMES) - {table.APPEND_ENTRIES, table.INSTALL_SNAPSHOT}
@@ -45,7 +47,8 @@ _MESSAGES = 1  # at a message's first byte, or waiting for the rest of its heade
 _PAYLOAD = 2  # inside the payload of a message
 _LOST = 3  # looking for a message's first byte
 _UNSURE = 4  # after a message that was found while lost, waiting for what follows to confirm it
-_OTHER = 5  # no Raft: passing over everything
+_MIDWAY = 5  # at the first bytes that were captured of a stream whose SYN was not
+_OTHER = 6  # no Raft: passing over everything
 
 
 class FramerOptions:
@@ -143,9 +146,9 @@ class Framer:
         self._origin = position
 
     def midway(self) -> None:
-        """The stream's first byte was not seen: nothing but a message can say what it is."""
+        """The stream's SYN was not seen: nothing but a handshake or a message can say what it is."""
         if self._state == _OPENING:
-            self._seek(cut=False)
+            self._state = _MIDWAY
 
     def data(self, chunk: Chunk) -> None:
         """Take the next bytes of the stream."""
@@ -206,12 +209,16 @@ class Framer:
             return self._search(final=False)
         if self._state == _UNSURE:
             return self._confirm(final=False)
+        if self._state == _MIDWAY:
+            return self._open_midway(final=False)
         return self._state == _OPENING and self._open(0)
 
     def _decide(self, missing: int) -> None:
         """The next bytes will not come: judge by those that are there. `missing` bytes of them are known to exist."""
         if self._state == _OPENING and self._buffer:
             self._open(missing)
+        if self._state == _MIDWAY and self._buffer:
+            self._open_midway(final=True)
         while (self._state == _UNSURE and self._confirm(final=True)) or (
             self._state == _LOST and self._buffer and self._search(final=True)
         ):
@@ -223,10 +230,7 @@ class Framer:
     def _open(self, missing: int) -> bool:
         opening = wire.recognise(bytes(self._buffer), missing)
         if opening.handshake is not None:
-            self._recognised()
-            self.stream.handshake = opening.handshake
-            self._events.append(StreamOpened(self.stream, self._marks[-1][2]))
-            self._go_on_after_opening(opening.length)
+            self._introduce(opening.handshake)
             return True
         if opening.kind == "more":
             return False
@@ -238,6 +242,29 @@ class Framer:
             return True
         self._ignore()
         return False
+
+    def _open_midway(self, final: bool) -> bool:
+        """Begin with a handshake if there is one at the buffer's start, else look for a message from there on."""
+        preamble = wire.decode_preamble(self._buffer)
+        if preamble is None and not final:
+            return False
+        # The first bytes of an AppendEntries message can look like a handshake: its preamble is the stronger claim.
+        message = preamble is not None and wire.is_plausible(preamble.type, preamble.version, preamble.header_length)
+        opening = wire.recognise(bytes(self._buffer[:_MAX_OPENING]))
+        if not message and opening.handshake is not None:
+            self._introduce(opening.handshake)
+        elif not message and opening.kind == "more" and not final and len(self._buffer) < _MAX_OPENING:
+            return False
+        else:
+            self._seek(cut=False)
+        return True
+
+    def _introduce(self, handshake: wire.Handshake) -> None:
+        """Take the handshake at the buffer's start."""
+        self._recognised()
+        self.stream.handshake = handshake
+        self._events.append(StreamOpened(self.stream, self._marks[-1][2]))
+        self._go_on_after_opening(handshake.length)
 
     def _go_on_after_opening(self, length: int) -> None:
         """Step over the handshake, of which the end may be cut off: then what is left of it passes like a payload."""

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 PREAMBLE_STRUCT = struct.Struct("<BBB5sQ")
 ENTRY_STRUCT = struct.Struct("<QB3xI")
 _FORMATS = {1: "B", 2: "H", 4: "I", 8: "Q"}
-_MAX_UINT64 = (1 << 64) - 1
 
 
 class Preamble(NamedTuple):
