@@ -44,9 +44,9 @@ def test_a_source_is_packets_from_anywhere() -> None:
     ids=["nothing", "no port", "no layout"],
 )
 def test_what_cannot_be_meant_is_refused(source: Any, options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="no capture|99999|c-0.8"):
+    with pytest.raises(ValueError, match=r"no capture|99999|c-0\.8"):
         raft_dissect.messages(source, **options)
-    with pytest.raises(ValueError, match="no capture|99999|c-0.8"):
+    with pytest.raises(ValueError, match=r"no capture|99999|c-0\.8"):
         raft_dissect.analyze(source, **options)
 
 
