@@ -65,7 +65,14 @@ def bound() -> Iterator[None]:
 def on_wire(payload: Packet | bytes, **tcp: Any) -> Packet:
     """What Scapy makes of a segment with this payload."""
     ports = {"sport": 40000, "dport": PORT} | tcp
-    return Ether(bytes(Ether() / IP(src="10.0.0.1", dst="10.0.0.2") / TCP(**ports) / payload))
+    return Ether(
+        bytes(
+            Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
+            / IP(src="10.0.0.1", dst="10.0.0.2")
+            / TCP(**ports)
+            / payload
+        )
+    )
 
 
 def messages_in(packets: Any) -> list[RaftMessage]:
@@ -252,7 +259,7 @@ def test_tcp_session_is_given_a_message_when_it_is_whole() -> None:
 
 def segmented(stream: bytes, cuts: list[int], link: Packet | None = None) -> list[Packet]:
     """A connection whose data is cut into segments at these places, a second apart."""
-    link = link or Ether() / IP(src="10.0.0.1", dst="10.0.0.2")
+    link = link or Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / IP(src="10.0.0.1", dst="10.0.0.2")
     places = [0, *sorted({cut % len(stream) for cut in cuts} - {0}), len(stream)]
     packets = [link / TCP(sport=40000, dport=PORT, flags="S", seq=999)]
     for start, end in pairwise(places):
@@ -292,7 +299,13 @@ def test_raft_session_does_not_mind_how_messages_are_segmented(cuts: list[int]) 
 
 @pytest.mark.parametrize(
     "link",
-    [Ether() / IP(), Ether() / IPv6(), CookedLinux(proto=0x800) / IP(), IP(), IPv6()],
+    [
+        Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / IP(),
+        Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / IPv6(),
+        CookedLinux(proto=0x800) / IP(),
+        IP(),
+        IPv6(),
+    ],
     ids=["ethernet", "ethernet, ipv6", "cooked", "raw ipv4", "raw ipv6"],
 )
 def test_raft_session_reads_whatever_scapy_captures_from(link: Packet) -> None:

@@ -1,4 +1,4 @@
-"""From a captured packet to its TCP segment: link, IP and TCP headers, nothing kept between packets."""
+"""From a captured packet to its TCP segment: IP and TCP headers, nothing kept between packets."""
 
 from __future__ import annotations
 
@@ -6,35 +6,23 @@ import socket
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
+from raft_dissect.streams.link import ETHERTYPE_IPV4, ETHERTYPE_IPV6, below_network, network_layer
+from raft_dissect.streams.tunnels import inside
 from raft_dissect.values import Endpoint
 
 if TYPE_CHECKING:
+    from raft_dissect.streams.link import Network
     from raft_dissect.values import Packet
 
-_ETHERTYPE_IPV4 = 0x0800
-_ETHERTYPE_IPV6 = 0x86DD
-_VLAN_TAGS = (0x8100, 0x88A8, 0x9100)
 _IPV6_EXTENSIONS = (0, 43, 60)
 """Hop-by-hop, routing and destination options: 8 bytes, and 8 more per unit of their length byte."""
 _IPV6_FRAGMENT = 44
 _TCP = 6
+_MAX_NESTING = 8
+"""Headers before the TCP header that are stepped over: links, tunnels, labels."""
 _TCP_HEAD = struct.Struct(">IIBB")
 
 FIN, SYN, RST, ACK = 1, 2, 4, 16
-
-LINK_TYPES: dict[int, str] = {
-    0: "null",
-    1: "ethernet",
-    12: "raw",
-    14: "raw",
-    101: "raw",
-    108: "loop",
-    113: "linux_sll",
-    228: "ipv4",
-    229: "ipv6",
-    276: "linux_sll2",
-}
-"""The LINKTYPE_ numbers that are understood; 12 and 14 are what some systems write for raw IP."""
 
 
 class Segment(NamedTuple):
@@ -76,64 +64,38 @@ def endpoints_of(key: bytes) -> tuple[Endpoint, Endpoint]:
 
 def decode_segment(packet: Packet) -> Segment | str:
     """The TCP segment of a packet, or in a few words why there is none to be read."""
-    data = packet.data
-    network = _network_layer(packet.link_type, data)
-    if isinstance(network, str):
-        return network
-    offset, ethertype = network
-    if ethertype == _ETHERTYPE_IPV4:
-        return _ipv4(data, offset, packet.original_length)
-    if ethertype == _ETHERTYPE_IPV6:
-        return _ipv6(data, offset, packet.original_length)
-    return f"ethertype 0x{ethertype:04x}"
+    data, end = packet.data, packet.original_length
+    found: Segment | Network | str = network_layer(packet.link_type, data)
+    for _ in range(_MAX_NESTING):
+        if isinstance(found, (str, Segment)):
+            return found
+        offset, ethertype = found
+        if ethertype == ETHERTYPE_IPV4:
+            found = _ipv4(data, offset, end)
+        elif ethertype == ETHERTYPE_IPV6:
+            found = _ipv6(data, offset, end)
+        else:
+            found = below_network(data, offset, ethertype)
+    return found if isinstance(found, (str, Segment)) else "headers nested too deeply"
 
 
-def _network_layer(link_type: int, data: bytes) -> tuple[int, int] | str:
-    """Offset and ethertype of the network header."""
-    link = LINK_TYPES.get(link_type)
-    if link is None:
-        return f"link type {link_type}"
-    if link == "ethernet":
-        return _after_tags(data, 12)
-    if link == "linux_sll":
-        return _after_tags(data, 14)
-    if link == "linux_sll2":
-        return (20, int.from_bytes(data[:2], "big")) if len(data) >= 20 else "cut link header"
-    offset = 4 if link in ("null", "loop") else 0
-    if len(data) <= offset:
-        return "cut link header"
-    # The address family number of IPv6 differs between systems; the version nibble says it everywhere.
-    version = data[offset] >> 4
-    return offset, {4: _ETHERTYPE_IPV4, 6: _ETHERTYPE_IPV6}.get(version, version)
-
-
-def _after_tags(data: bytes, offset: int) -> tuple[int, int] | str:
-    """Step over 802.1Q and 802.1ad tags to the ethertype."""
-    while len(data) >= offset + 2:
-        ethertype = data[offset] << 8 | data[offset + 1]
-        if ethertype not in _VLAN_TAGS:
-            return offset + 2, ethertype
-        offset += 4
-    return "cut link header"
-
-
-def _ipv4(data: bytes, offset: int, original_length: int) -> Segment | str:
+def _ipv4(data: bytes, offset: int, original_length: int) -> Segment | Network | str:
     if len(data) < offset + 20:
         return "cut IP header"
     header_length = (data[offset] & 15) * 4
     if data[offset] >> 4 != 4 or header_length < 20:
         return "broken IP header"
-    if data[offset + 9] != _TCP:
-        return f"IP protocol {data[offset + 9]}"
     if (data[offset + 6] << 8 | data[offset + 7]) & 0x3FFF:
         return "IP fragment"
+    if data[offset + 9] != _TCP:
+        return inside(data[offset + 9], data, offset + header_length)
     total = data[offset + 2] << 8 | data[offset + 3]
     # Segments that the network card will cut are captured with a length of 0: then all that is left belongs to them.
     end = offset + total if total else original_length
     return _tcp(data, offset + header_length, end, data[offset + 12 : offset + 20])
 
 
-def _ipv6(data: bytes, offset: int, original_length: int) -> Segment | str:
+def _ipv6(data: bytes, offset: int, original_length: int) -> Segment | Network | str:
     if len(data) < offset + 40:
         return "cut IP header"
     length = data[offset + 4] << 8 | data[offset + 5]
@@ -147,7 +109,7 @@ def _ipv6(data: bytes, offset: int, original_length: int) -> Segment | str:
     if protocol == _IPV6_FRAGMENT:
         return "IP fragment"
     if protocol != _TCP:
-        return f"IP protocol {protocol}"
+        return inside(protocol, data, offset)
     return _tcp(data, offset, end, hosts)
 
 
