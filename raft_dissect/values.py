@@ -27,7 +27,10 @@ class Packet(NamedTuple):
 
 
 class CaptureProblem(NamedTuple):
-    """A capture file that is damaged or ends early: everything before the place was read."""
+    """A capture file that is damaged or ends early: everything before the place was read.
+
+    Behind damage reading goes on where records are found again; `detail` says where.
+    """
 
     kind: Literal["file_damaged", "file_truncated"]
     file: int

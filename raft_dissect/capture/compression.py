@@ -129,7 +129,8 @@ class DecompressedStream:
         except self._error as error:
             raise CompressionError(
                 "file_damaged",
-                f"the {self._name} data cannot be decompressed up to compressed byte {self._bytes_in}: {error}",
+                f"the {self._name} data cannot be decompressed up to compressed byte {self._bytes_in}: {error}; "
+                "what follows is lost",
             ) from error
 
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raft_dissect.capture import pcap, pcapng
+from raft_dissect.capture.pcap import PcapReader
+from raft_dissect.capture.pcap_records import MAGICS as PCAP_MAGICS
+from raft_dissect.capture.pcapng import PcapngReader
+from raft_dissect.capture.pcapng_blocks import MAGIC as PCAPNG_MAGIC
 
 if TYPE_CHECKING:
     from raft_dissect.capture.records import RecordReader
 
 HEAD_SIZE = 24
 """Bytes that are looked at: no capture has fewer, so a pipe has at least as many."""
+
+MAGIC_SIZE = 6
+"""Bytes that tell captures and compressed files from all others."""
 
 _CONVERT = "convert it: editcap -F pcapng OLD NEW"
 _UNPACK = "unpack it and give the captures inside"
@@ -33,10 +39,10 @@ _RELATIVES = (
 
 def reader_class(head: bytes) -> type[RecordReader] | None:
     """Return the reader for a file that begins with `head`, or None if it is no capture."""
-    if head[:4] in pcap.MAGICS:
-        return pcap.PcapReader
-    if head[:4] == pcapng.MAGIC:
-        return pcapng.PcapngReader
+    if head[:4] in PCAP_MAGICS:
+        return PcapReader
+    if head[:4] == PCAPNG_MAGIC:
+        return PcapngReader
     return None
 
 

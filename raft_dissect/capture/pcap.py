@@ -8,22 +8,22 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from raft_dissect.capture.pcap_records import (
+    DAY,
+    FILE_HEADER_SIZE,
+    HEADER_SIZE,
+    MAGICS,
+    RecordFormat,
+    Suspicion,
+    examine,
+    search_rules,
+)
 from raft_dissect.capture.records import LARGEST_RECORD, MIN_LARGEST_RECORD, RecordReader
 from raft_dissect.values import Packet
 
 if TYPE_CHECKING:
     from raft_dissect.values import CaptureProblem
 
-MAGICS = {
-    b"\xa1\xb2\xc3\xd4": (">", 1000),
-    b"\xd4\xc3\xb2\xa1": ("<", 1000),
-    b"\xa1\xb2\x3c\x4d": (">", 1),
-    b"\x4d\x3c\xb2\xa1": ("<", 1),
-}
-"""First four bytes of a file: its byte order, and the nanoseconds in one unit of a timestamp's fraction."""
-
-_HEADER_SIZE = 24
-_RECORD_HEADER_SIZE = 16
 _LINK_TYPE_MASK = 0xFFFF
 """The rest of the field is the length of the frame check sequence and reserved bits."""
 
@@ -33,24 +33,27 @@ class PcapReader(RecordReader):
 
     def __init__(self, file: int = 0) -> None:
         super().__init__(file)
-        self._needed = _HEADER_SIZE
-        self._header_read = False
-        self._record = struct.Struct("<IIII")
-        self._fraction_ns = 1000
+        self._needed = FILE_HEADER_SIZE
+        self._records: RecordFormat | None = None
         self._link_type = 0
-        self._largest = MIN_LARGEST_RECORD
-        self._lengths_may_be_swapped = False
+        self._seconds: int | None = None
+        """Time of the last packet; None before the first."""
 
-    def _read_records(self, buffer: bytes, items: list[Packet | CaptureProblem]) -> int:
-        position = 0
-        if not self._header_read:
-            if problem := self._read_header(buffer):
-                items.append(self._damage(0, problem))
-                return 0
-            position = _HEADER_SIZE
-        return self._read_packets(buffer, position, items)
+    def _read_records(self, buffer: bytes, position: int, items: list[Packet | CaptureProblem]) -> int:
+        if self._records is None:
+            position = self._read_header(buffer, items)
+        return position if self._records is None else self._read_packets(self._records, buffer, position, items)
 
-    def _read_header(self, buffer: bytes) -> str | None:
+    def _read_header(self, buffer: bytes, items: list[Packet | CaptureProblem]) -> int:
+        """Read the file header; return its size, or 0 if it is not there yet or damaged."""
+        if len(buffer) < FILE_HEADER_SIZE:
+            return 0
+        if problem := self._take_header(buffer):
+            items.append(self._stop("file_damaged", 0, problem))
+            return 0
+        return FILE_HEADER_SIZE
+
+    def _take_header(self, buffer: bytes) -> str | None:
         """Take the settings from the file header; return what is wrong with it, if anything is."""
         if buffer[:4] not in MAGICS:
             return f"no pcap file header: it begins with {buffer[:4].hex(' ')}"
@@ -58,42 +61,61 @@ class PcapReader(RecordReader):
         major, minor, snaplen, link_type = struct.unpack_from(order + "HH8xII", buffer, 4)
         if major != 2:
             return f"pcap version {major}.{minor} is unknown; 2.4 is the usual one"
-        self._record = struct.Struct(order + "IIII")
-        self._fraction_ns = fraction_ns
         self._link_type = link_type & _LINK_TYPE_MASK
-        self._largest = min(max(snaplen, MIN_LARGEST_RECORD), LARGEST_RECORD)
+        largest = min(max(snaplen, MIN_LARGEST_RECORD), LARGEST_RECORD)
         # Before version 2.3 the two lengths were the other way round; of files that say 2.3, some are.
-        self._lengths_may_be_swapped = minor <= 3
-        self._header_read = True
+        self._records = RecordFormat(order, fraction_ns, largest, lengths_may_be_swapped=minor <= 3)
         return None
 
-    def _read_packets(self, buffer: bytes, position: int, items: list[Packet | CaptureProblem]) -> int:
-        unpack = self._record.unpack_from
-        fraction_ns, link_type, largest, file = self._fraction_ns, self._link_type, self._largest, self.file
-        may_be_swapped = self._lengths_may_be_swapped
-        frame = self.frame
+    def _read_packets(
+        self, records: RecordFormat, buffer: bytes, position: int, items: list[Packet | CaptureProblem]
+    ) -> int:
         end = len(buffer)
-        self._needed = _RECORD_HEADER_SIZE
-        while end - position >= _RECORD_HEADER_SIZE:
+        self._needed = HEADER_SIZE
+        if end - position < HEADER_SIZE:
+            return position
+        unpack, packet = records.struct.unpack_from, Packet._make
+        fraction_ns, fractions, largest = records.fraction_ns, records.fractions, records.largest
+        may_be_swapped = records.lengths_may_be_swapped
+        link_type, file, frame, longest = self._link_type, self.file, self.frame, self._longest
+        last: int = unpack(buffer, position)[0] if self._seconds is None else self._seconds
+        while end - position >= HEADER_SIZE:
             seconds, fraction, captured, original = unpack(buffer, position)
             if may_be_swapped and captured > original:
                 captured, original = original, captured
-            start = position + _RECORD_HEADER_SIZE
+            if not (0 < original >= captured <= largest and fraction < fractions and -DAY <= seconds - last <= DAY):
+                self._remember(frame, last, longest)
+                if not self._accepts(records, buffer, position):
+                    break
+            start = position + HEADER_SIZE
             stop = start + captured
-            if captured > largest:
-                self.frame = frame
-                items.append(self._damage(position, _implausible(frame + 1, captured, largest)))
-                break
             if stop > end:
                 self._needed = stop - position
                 break
             frame += 1
+            last = seconds
+            if captured > longest:
+                longest = captured
             time_ns = seconds * 1_000_000_000 + fraction * fraction_ns
-            items.append(Packet(buffer[start:stop], time_ns, link_type, original, frame, file))
+            items.append(packet((buffer[start:stop], time_ns, link_type, original, frame, file)))
             position = stop
-        self.frame = frame
+        self._remember(frame, last, longest)
         return position
 
+    def _remember(self, frame: int, seconds: int, longest: int) -> None:
+        self.frame = frame
+        self._seconds = seconds if frame else None
+        self._longest = longest
 
-def _implausible(frame: int, captured: int, largest: int) -> str:
-    return f"the record of frame {frame} claims {captured} captured bytes; at most {largest} are plausible"
+    def _accepts(self, records: RecordFormat, buffer: bytes, position: int) -> bool:
+        """Say whether the odd record at `position` is one; if not, it is damage, or more bytes must come."""
+        if self.offset + position == self._accepted:
+            return True
+        suspicion = examine(records, buffer, position, self._seconds, at_end=self._at_end)
+        if suspicion.damage:
+            detail = f"the record of frame {self.frame + 1} {suspicion.damage}"
+            rules = search_rules(records, self._seconds)
+            self._search_behind(position, detail, position + 1, rules, is_certain=suspicion.is_certain)
+        elif suspicion.needed:
+            self._needed = suspicion.needed
+        return suspicion == Suspicion()

@@ -19,15 +19,22 @@ if TYPE_CHECKING:
 _AFTER_ALL_TIMES = 2**63
 
 
-def open_capture(paths: Sequence[str]) -> Capture:
+def open_capture(paths: Sequence[str], *, follow: bool = False) -> Capture:
     """Open the files at `paths` as one capture; `-` is standard input.
 
     Every file is opened and its format looked at before this returns. Raises `CaptureError` for the first
     one that is missing, not readable, empty or no capture.
+
+    With `follow` a plain regular file, one alone, is waited for at its end, also while it is still empty: a packet
+    comes within a fifth of a second of being written. It ends when the file is removed, and with a `CaptureProblem`
+    when the file becomes shorter. Standard input and pipes end as they always do. Raises `CaptureError` for
+    several files and for a compressed one.
     """
+    if follow and len(paths) > 1:
+        raise CaptureError(paths[1], "only one file can be followed; leave this one out")
     if paths.count(STANDARD_INPUT) > 1:
         raise CaptureError(STANDARD_INPUT, "it can be read only once; name it once")
-    sources = [Source(path, index) for index, path in enumerate(paths)]
+    sources = [Source(path, index, follow=follow) for index, path in enumerate(paths)]
     try:
         for source in sources:
             source.open(keep_open=len(sources) == 1)
@@ -41,7 +48,8 @@ def open_capture(paths: Sequence[str]) -> Capture:
 class Capture:
     """One capture out of one file or several, to be iterated over once, and a context manager.
 
-    It yields every `Packet`, and a `CaptureProblem` as the last item of a file that is damaged or cut.
+    It yields every `Packet`, and a `CaptureProblem` at each place where a file is damaged or cut, whether or not
+    reading goes on behind it.
     Several files are merged by capture time; the packets of one file keep their order whatever their times
     are, and of packets with the same time those of the earlier file come first. Files whose turn has not
     come are not held open, so a rotation may have any number of parts.
@@ -59,7 +67,7 @@ class Capture:
 
     @property
     def size(self) -> int | None:
-        """Bytes of all files on disk; None when one is no regular file."""
+        """Bytes of all files on disk; None when one is no regular file or is followed."""
         sizes = [source.size for source in self._sources if source.size is not None]
         return sum(sizes) if len(sizes) == len(self._sources) else None
 

@@ -6,7 +6,7 @@ import os
 import select
 import stat
 import sys
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from raft_dissect.capture.compression import (
     CompressionError,
@@ -15,7 +15,8 @@ from raft_dissect.capture.compression import (
     detect_compression,
 )
 from raft_dissect.capture.errors import CaptureError
-from raft_dissect.capture.formats import HEAD_SIZE, describe_unknown, reader_class
+from raft_dissect.capture.follow import FollowedFile
+from raft_dissect.capture.formats import HEAD_SIZE, MAGIC_SIZE, describe_unknown, reader_class
 from raft_dissect.capture.stream import PeekableStream
 from raft_dissect.values import CaptureProblem, Packet
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from raft_dissect.capture.records import RecordReader
+    from raft_dissect.capture.stream import RawFile
 
 STANDARD_INPUT = "-"
 
@@ -42,9 +44,10 @@ class Source:
     be read only once.
     """
 
-    def __init__(self, path: str, index: int) -> None:
+    def __init__(self, path: str, index: int, *, follow: bool = False) -> None:
         self.path = path
         self.index = index
+        self._follow = follow
         self.size: int | None = None
         self.first_time_ns = BEFORE_ALL_TIMES
         """Capture time of the first packet; before all times if it is not known before the file is read."""
@@ -57,7 +60,7 @@ class Source:
 
     def open(self, *, keep_open: bool) -> None:
         """Open the file and look what it is; raise `CaptureError` if it cannot be read or is no capture."""
-        self._opened = _OpenFile(self.path)
+        self._opened = _OpenFile(self.path, follow=self._follow)
         self.size = self._opened.size
         if self.size is not None and self.path != STANDARD_INPUT and not keep_open:
             self.first_time_ns = _first_time(self._opened)
@@ -72,7 +75,7 @@ class Source:
     def items(self) -> Generator[Packet | CaptureProblem, None, None]:
         """Yield what the file holds, and close it."""
         try:
-            opened = self._opened = self._opened or _OpenFile(self.path)
+            opened = self._opened = self._opened or _OpenFile(self.path, follow=self._follow)
         except CaptureError as error:
             # It could be read before, so this is no wrong name but a file that changed under way.
             yield CaptureProblem("file_damaged", self.index, 0, 0, error.problem)
@@ -83,25 +86,17 @@ class Source:
                 yield from reader.feed(data)
             yield from reader.close()
         except CompressionError as error:
-            yield reader.stop(error.kind, str(error))
+            yield from reader.stop(error.kind, str(error))
         except OSError as error:
-            yield reader.stop("file_damaged", f"reading stopped: {_reason(error)}")
+            yield from reader.stop("file_damaged", f"reading stopped: {_reason(error)}")
         finally:
             opened.close()
-
-
-class _RawFile(Protocol):
-    """An unbuffered file."""
-
-    def fileno(self) -> int: ...
-    def read(self, size: int, /) -> bytes | None: ...
-    def close(self) -> None: ...
 
 
 class _WaitingFile:
     """An unbuffered file whose `read` waits for data even when the file is in non-blocking mode."""
 
-    def __init__(self, file: _RawFile) -> None:
+    def __init__(self, file: RawFile) -> None:
         self._file = file
 
     def read(self, size: int, /) -> bytes:
@@ -113,13 +108,18 @@ class _WaitingFile:
 class _OpenFile:
     """One opened file or standard input, and what it holds once it is decompressed."""
 
-    def __init__(self, path: str) -> None:
-        """Raise `CaptureError` if it cannot be read or is no capture."""
+    def __init__(self, path: str, *, follow: bool) -> None:
+        """Raise `CaptureError` if it cannot be read or is no capture.
+
+        With `follow` a regular file is waited for at its end, and has no size.
+        """
         self._path = path
         self._file = _standard_input() if path == STANDARD_INPUT else _open(path)
         try:
-            self.size = _regular_size(self._file)
-            self._raw = PeekableStream(_WaitingFile(self._file))
+            size = _regular_size(self._file)
+            self._followed = follow and size is not None
+            self.size = None if self._followed else size
+            self._raw = PeekableStream(FollowedFile(self._file) if self._followed else _WaitingFile(self._file))
             self.content = self._open_content()
             self.reader_class = self._detect_format()
         except BaseException:
@@ -134,12 +134,20 @@ class _OpenFile:
         if self._path != STANDARD_INPUT:
             self._file.close()
 
+    @property
+    def _head_size(self) -> int:
+        # A followed file that is no capture may never have more bytes.
+        return MAGIC_SIZE if self._followed else HEAD_SIZE
+
     def _open_content(self) -> PeekableStream:
         try:
-            head = self._raw.peek(HEAD_SIZE)
-            compression = detect_compression(head)
+            compression = detect_compression(self._raw.peek(self._head_size))
             if compression is None:
                 return self._raw
+            if self._followed:
+                raise CaptureError(
+                    self._path, f"it is {compression.name}-compressed; only a plain file can be followed"
+                )
             return PeekableStream(DecompressedStream(self._raw, compression))
         except OSError as error:
             raise CaptureError(self._path, _reason(error)) from error
@@ -148,9 +156,9 @@ class _OpenFile:
 
     def _detect_format(self) -> type[RecordReader]:
         try:
-            head = self.content.peek(HEAD_SIZE)
+            head = self.content.peek(self._head_size)
         except CompressionError as error:
-            raise CaptureError(self._path, f"{error}; nothing can be read, copy it again") from error
+            raise CaptureError(self._path, f"{error}; copy it again") from error
         except OSError as error:
             raise CaptureError(self._path, _reason(error)) from error
         if not head:
@@ -177,7 +185,7 @@ def _first_time(opened: _OpenFile) -> int:
     return BEFORE_ALL_TIMES
 
 
-def _open(path: str) -> _RawFile:
+def _open(path: str) -> RawFile:
     try:
         return open(path, "rb", buffering=0)
     except OSError as error:
@@ -186,18 +194,18 @@ def _open(path: str) -> _RawFile:
         raise CaptureError(path, "no file can have this name") from error
 
 
-def _standard_input() -> _RawFile:
+def _standard_input() -> RawFile:
     if sys.stdin is None or sys.stdin.closed:
         raise CaptureError(STANDARD_INPUT, "it is closed; pipe a capture into it")
     if sys.stdin.isatty():
         raise CaptureError(STANDARD_INPUT, "it is a terminal; pipe a capture into it")
     buffered = sys.stdin.buffer
     # Without its buffer a pipe gives at once what has arrived, which live capture needs.
-    raw: _RawFile = getattr(buffered, "raw", buffered)
+    raw: RawFile = getattr(buffered, "raw", buffered)
     return raw
 
 
-def _regular_size(file: _RawFile) -> int | None:
+def _regular_size(file: RawFile) -> int | None:
     try:
         status = os.fstat(file.fileno())
     except OSError:

@@ -12,6 +12,19 @@ class Readable(Protocol):
         """Return some bytes, about `size` at most, as soon as there are any; none at the end."""
 
 
+class RawFile(Protocol):
+    """An unbuffered file."""
+
+    def fileno(self) -> int:
+        """Return the number of the open file."""
+
+    def read(self, size: int, /) -> bytes | None:
+        """Return some bytes, `size` at most; None if there are none yet, no bytes at the end."""
+
+    def close(self) -> None:
+        """Close the file."""
+
+
 class PeekableStream:
     """A stream that can show its next bytes without using them up, and counts what was read."""
 
