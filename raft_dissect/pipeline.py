@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from raft_dissect.capture import Capture, open_capture
 from raft_dissect.cluster import Analysis
+from raft_dissect.columns import PacketBlock
 from raft_dissect.report.model import MAX_DIAGNOSTICS, CaptureFacts, Report
 from raft_dissect.streams import Engine
 from raft_dissect.values import CaptureProblem, Diagnostic, Message, Packet, Place
@@ -43,14 +44,14 @@ class Dissection:
         hash_payload: bool = False,
     ) -> None:
         self._engine = Engine(ports, layout=layout, keep_payload=keep_payload, hash_payload=hash_payload)
-        self._packets = _open(source)
+        self._items = _open(source)
         self._time_ns = 0
         self._begun = False
 
     @property
     def capture(self) -> Capture | None:
         """The opened files; None when the packets come from elsewhere."""
-        return self._packets if isinstance(self._packets, Capture) else None
+        return self._items if isinstance(self._items, Capture) else None
 
     @property
     def statistics(self) -> Statistics:
@@ -64,17 +65,26 @@ class Dissection:
         return self._events()
 
     def _events(self) -> Iterator[Event]:
+        for events in self._batches():
+            yield from events
+
+    def _batches(self) -> Iterator[Iterable[Event]]:
+        engine = self._engine
+        capture = self.capture
         try:
-            for packet in self._packets:
-                if isinstance(packet, CaptureProblem):
-                    yield self._problem(packet)
+            for item in self._items if capture is None else capture.blocks():
+                if isinstance(item, PacketBlock):
+                    self._time_ns = item.columns.times[item.end - 1]
+                    yield engine.feed_block(item)
+                elif isinstance(item, CaptureProblem):
+                    yield (self._problem(item),)
                 else:
-                    self._time_ns = packet.time_ns
-                    yield from self._engine.feed(packet)
-            yield from self._engine.close()
+                    self._time_ns = item.time_ns
+                    yield engine.feed(item)
+            yield engine.close()
         finally:
-            if self.capture is not None:
-                self.capture.close()
+            if capture is not None:
+                capture.close()
 
     def _problem(self, problem: CaptureProblem) -> Diagnostic:
         place = Place(self._time_ns, problem.frame, problem.file)

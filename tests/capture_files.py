@@ -18,6 +18,7 @@ import zstandard
 from hypothesis import strategies as st
 
 from raft_dissect.capture import open_capture
+from raft_dissect.columns import PacketBlock
 from raft_dissect.values import CaptureProblem, Packet
 
 if TYPE_CHECKING:
@@ -138,8 +139,12 @@ COMPRESS: dict[str, Callable[[bytes], bytes]] = {
 
 
 def fed(reader: RecordReader, pieces: Sequence[bytes]) -> list[Item]:
-    items = [item for piece in pieces for item in reader.feed(piece)]
-    return items + reader.close()
+    items = [item for piece in pieces for item in one_by_one(reader.feed(piece))]
+    return items + one_by_one(reader.close())
+
+
+def one_by_one(items: Sequence[PacketBlock | CaptureProblem]) -> list[Item]:
+    return [each for item in items for each in (item if isinstance(item, PacketBlock) else [item])]
 
 
 def read(*paths: Path | str) -> list[Item]:

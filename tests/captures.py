@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from functools import lru_cache
@@ -9,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from raft_dissect.capture import open_capture
-from raft_dissect.streams import Engine
+from raft_dissect.columns import PacketBlock, PacketColumns
+from raft_dissect.streams import Engine, Statistics
 from raft_dissect.values import Diagnostic, Message, Packet
 from tests.packets import Address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from raft_dissect.streams import Statistics
     from raft_dissect.values import DiagnosticKind, Event
 
 PCAPS = Path(__file__).parent.parent / "pcaps"
@@ -64,13 +65,62 @@ class Result:
 
 
 def run(source: Iterable[Packet], ports: Iterable[int] | None = None, **options: Any) -> Result:
-    """Run the stream engine over packets; `options` are those of `Engine`."""
-    engine = Engine(None if ports is None else frozenset(ports), **options)
+    """Run the stream engine over packets; `options` are those of `Engine`.
+
+    They are fed one by one and in blocks of several sizes, which must give the same.
+    """
+    asked = None if ports is None else frozenset(ports)
+    engine, other = Engine(asked, **options), Engine(asked, **options)
     events: list[Event] = []
+    of_blocks: list[Event] = []
+    waiting: list[Packet] = []
+    sizes = itertools.cycle([1, 20, 3, 300])
+    size = next(sizes)
     for packet in source:
         events += engine.feed(packet)
+        if waiting and (len(waiting) == size or not _follows(waiting[-1], packet)):
+            of_blocks += other.feed_block(block(waiting))
+            waiting.clear()
+            size = next(sizes)
+        waiting.append(packet)
+    if waiting:
+        of_blocks += other.feed_block(block(waiting))
     events += engine.close()
+    of_blocks += other.close()
+    assert list(map(told, of_blocks)) == list(map(told, events))
+    for name in Statistics.__slots__:
+        assert getattr(other.statistics, name) == getattr(engine.statistics, name), name
     return Result(events, engine.statistics)
+
+
+def _follows(before: Packet, packet: Packet) -> bool:
+    return (packet.link_type, packet.file, packet.frame) == (before.link_type, before.file, before.frame + 1)
+
+
+def block(packets: Sequence[Packet]) -> PacketBlock:
+    """A block of packets that follow one another in one file."""
+    columns = PacketColumns()
+    start = 0
+    for row, packet in enumerate(packets):
+        columns.starts[row] = start
+        columns.captured[row] = len(packet.data)
+        columns.originals[row] = packet.original_length
+        columns.times[row] = packet.time_ns
+        start += len(packet.data)
+    first = packets[0]
+    data = b"".join(packet.data for packet in packets)
+    return PacketBlock(columns, 0, len(packets), data, first.link_type, first.frame, first.file)
+
+
+def told(event: Event) -> tuple[object, ...]:
+    """Everything that an event says."""
+    if isinstance(event, Message):
+        return event.stream.number, *content(event), event.first, event.place, event.layout
+    if isinstance(event, Diagnostic):
+        stream = None if event.stream is None else event.stream.number
+        inner = None if event.message is None else told(event.message)
+        return (*event[:2], stream, *event[3:6], inner)
+    return type(event), event.stream.number, *event[1:]
 
 
 @lru_cache(maxsize=8)

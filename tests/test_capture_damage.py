@@ -28,6 +28,7 @@ from tests.capture_files import (
     enhanced,
     fed,
     interface,
+    one_by_one,
     only_problem,
     packet,
     pcap,
@@ -184,14 +185,14 @@ def test_a_file_can_be_damaged_and_cut(form: Format) -> None:
 def test_packets_behind_damage_come_before_the_file_ends(form: Format) -> None:
     packets = some_packets(20)
     reader = form.reader()
-    items = [item for piece in (form.start, b"\xff" * 99) for item in reader.feed(piece)]
-    items += [item for each in packets for item in reader.feed(form.record(each))]
+    items = [item for piece in (form.start, b"\xff" * 99) for item in one_by_one(reader.feed(piece))]
+    items += [item for each in packets for item in one_by_one(reader.feed(form.record(each)))]
     # The longest packet that was read so far says when it is enough; there is none yet, so it is assumed long.
     assert items == []
-    items += [item for _ in range(8000) for item in reader.feed(form.record(packets[0]))]
+    items += [item for _ in range(8000) for item in one_by_one(reader.feed(form.record(packets[0])))]
     assert contents(items)[:20] == [each.data for each in packets]
-    items = reader.feed(b"\xff" * 99)
-    items += [item for each in packets for item in reader.feed(form.record(each))]
+    items = one_by_one(reader.feed(b"\xff" * 99))
+    items += [item for each in packets for item in one_by_one(reader.feed(form.record(each)))]
     assert len(problems(items)) == 1
     assert contents(items) == [each.data for each in packets]
 

@@ -21,6 +21,7 @@ from tests.capture_files import (
     check_every_cut,
     chunks,
     fed,
+    one_by_one,
     only_problem,
     packet,
     packet_lists,
@@ -79,8 +80,8 @@ def test_a_record_of_hostile_length_is_damage_as_soon_as_packets_follow_it(snapl
     hostile = struct.pack("<IIII", 1_700_000_000, 0, 2**32 - 1, 2**32 - 1)
     file = pcap_header(snaplen=snaplen) + pcap_record(packet(1)) + hostile
     reader = PcapReader()
-    assert reader.feed(file) == [packet(1)]
-    problem, *items = reader.feed(pcap_record(packet(1)) * 6)
+    assert one_by_one(reader.feed(file)) == [packet(1)]
+    problem, *items = one_by_one(reader.feed(pcap_record(packet(1)) * 6))
     assert isinstance(problem, CaptureProblem)
     assert (problem.kind, problem.frame, problem.offset) == ("file_damaged", 1, 24 + 16 + 60)
     assert "frame 2" in problem.detail

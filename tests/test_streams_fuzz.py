@@ -303,4 +303,4 @@ def test_what_looks_like_a_long_header_is_not_judged_again_with_every_segment(
     data = wrong + good + wrong
     messages = captures.run(capture(Connection().segments(data, [size]))).messages
     assert [len(message.entries) for message in messages] == [12500]
-    assert judged < 6 * len(data)
+    assert judged < 2 * 6 * len(data)  # the engine runs twice

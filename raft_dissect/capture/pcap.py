@@ -9,21 +9,22 @@ import struct
 from typing import TYPE_CHECKING
 
 from raft_dissect.capture.pcap_records import (
-    DAY,
     FILE_HEADER_SIZE,
     HEADER_SIZE,
     MAGICS,
+    Header,
     RecordFormat,
     Suspicion,
     examine,
     search_rules,
 )
+from raft_dissect.capture.pcap_scan import scan_records
 from raft_dissect.capture.records import LARGEST_RECORD, MIN_LARGEST_RECORD, RecordReader
-from raft_dissect.values import Packet
 
 if TYPE_CHECKING:
-    from raft_dissect.values import CaptureProblem
+    from raft_dissect.capture.records import Item
 
+_SECOND = 1_000_000_000
 _LINK_TYPE_MASK = 0xFFFF
 """The rest of the field is the length of the frame check sequence and reserved bits."""
 
@@ -35,16 +36,15 @@ class PcapReader(RecordReader):
         super().__init__(file)
         self._needed = FILE_HEADER_SIZE
         self._records: RecordFormat | None = None
-        self._link_type = 0
         self._seconds: int | None = None
         """Time of the last packet; None before the first."""
 
-    def _read_records(self, buffer: bytes, position: int, items: list[Packet | CaptureProblem]) -> int:
+    def _read_records(self, buffer: bytes, position: int, items: list[Item]) -> int:
         if self._records is None:
             position = self._read_header(buffer, items)
         return position if self._records is None else self._read_packets(self._records, buffer, position, items)
 
-    def _read_header(self, buffer: bytes, items: list[Packet | CaptureProblem]) -> int:
+    def _read_header(self, buffer: bytes, items: list[Item]) -> int:
         """Read the file header; return its size, or 0 if it is not there yet or damaged."""
         if len(buffer) < FILE_HEADER_SIZE:
             return 0
@@ -67,45 +67,52 @@ class PcapReader(RecordReader):
         self._records = RecordFormat(order, fraction_ns, largest, lengths_may_be_swapped=minor <= 3)
         return None
 
-    def _read_packets(
-        self, records: RecordFormat, buffer: bytes, position: int, items: list[Packet | CaptureProblem]
-    ) -> int:
+    def _read_packets(self, records: RecordFormat, buffer: bytes, position: int, items: list[Item]) -> int:
         end = len(buffer)
-        self._needed = HEADER_SIZE
-        if end - position < HEADER_SIZE:
-            return position
-        unpack, packet = records.struct.unpack_from, Packet._make
-        fraction_ns, fractions, largest = records.fraction_ns, records.fractions, records.largest
-        may_be_swapped = records.lengths_may_be_swapped
-        link_type, file, frame, longest = self._link_type, self.file, self.frame, self._longest
-        last: int = unpack(buffer, position)[0] if self._seconds is None else self._seconds
-        while end - position >= HEADER_SIZE:
-            seconds, fraction, captured, original = unpack(buffer, position)
-            if may_be_swapped and captured > original:
-                captured, original = original, captured
-            if not (0 < original >= captured <= largest and fraction < fractions and -DAY <= seconds - last <= DAY):
-                self._remember(frame, last, longest)
-                if not self._accepts(records, buffer, position):
-                    break
-            start = position + HEADER_SIZE
-            stop = start + captured
-            if stop > end:
-                self._needed = stop - position
+        while True:
+            self._needed = HEADER_SIZE
+            if end - position < HEADER_SIZE:
                 break
-            frame += 1
-            last = seconds
-            if captured > longest:
-                longest = captured
-            time_ns = seconds * 1_000_000_000 + fraction * fraction_ns
-            items.append(packet((buffer[start:stop], time_ns, link_type, original, frame, file)))
-            position = stop
-        self._remember(frame, last, longest)
+            last = records.header(buffer, position).seconds if self._seconds is None else self._seconds
+            row = scan_records(records, self._columns, self._rows, buffer, position, last)
+            position = self._take_rows(row, buffer, position, items)
+            if end - position < HEADER_SIZE:
+                break
+            header = records.header(buffer, position)
+            is_odd = records.impossible(header) or records.oddities(header, self._seconds)
+            if is_odd and not self._accepts(records, buffer, position):
+                break
+            if end - position < header.record_length:
+                self._needed = header.record_length
+                break
+            position = self._take_row(records, header, buffer, position, items)
         return position
 
-    def _remember(self, frame: int, seconds: int, longest: int) -> None:
-        self.frame = frame
-        self._seconds = seconds if frame else None
-        self._longest = longest
+    def _take_rows(self, row: int, buffer: bytes, position: int, items: list[Item]) -> int:
+        """Count the records in the columns up to a row as read; return where they end."""
+        before, columns = self._rows, self._columns
+        if row > before:
+            position = columns.starts[row - 1] + columns.captured[row - 1]
+            self._longest = max(self._longest, columns.longest(before, row))
+            self._seconds = columns.times[row - 1] // _SECOND
+            self.frame += row - before
+            self._rows = row
+            self._end_block(buffer, items)
+        return position
+
+    def _take_row(self, records: RecordFormat, header: Header, buffer: bytes, position: int, items: list[Item]) -> int:
+        """Put one record into the columns although it is odd; return where it ends."""
+        columns, row = self._columns, self._rows
+        if row == columns.room:
+            columns.grow()
+        columns.starts[row] = position + HEADER_SIZE
+        columns.captured[row] = header.captured
+        columns.originals[row] = header.original
+        columns.times[row] = header.seconds * _SECOND + header.fraction * records.fraction_ns
+        end = self._take_rows(row + 1, buffer, position, items)
+        # The fraction may be a second and more.
+        self._seconds = header.seconds
+        return end
 
     def _accepts(self, records: RecordFormat, buffer: bytes, position: int) -> bool:
         """Say whether the odd record at `position` is one; if not, it is damage, or more bytes must come."""

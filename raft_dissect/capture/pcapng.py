@@ -27,10 +27,9 @@ from raft_dissect.capture.pcapng_blocks import (
     section_layout,
 )
 from raft_dissect.capture.records import LARGEST_RECORD, RecordReader
-from raft_dissect.values import Packet
 
 if TYPE_CHECKING:
-    from raft_dissect.values import CaptureProblem
+    from raft_dissect.capture.records import Item
 
 _OPTION_END = 0
 _OPTION_TSRESOL = 9
@@ -74,7 +73,7 @@ class PcapngReader(RecordReader):
         self._interfaces: list[_Interface | None] = []
         """Those of the section; None is one whose description is damaged."""
 
-    def _read_records(self, buffer: bytes, position: int, items: list[Packet | CaptureProblem]) -> int:
+    def _read_records(self, buffer: bytes, position: int, items: list[Item]) -> int:
         end = len(buffer)
         self._needed = SMALLEST_BLOCK
         try:
@@ -93,14 +92,14 @@ class PcapngReader(RecordReader):
                     break
                 if not lengths_agree(buffer, position, stop):
                     raise _DamagedBlockError(_lengths_differ(buffer, position, stop))
-                packet = self._read_block(block_type, buffer, position + BODY, stop - TRAILER_SIZE)
-                if packet is not None:
-                    items.append(packet)
+                self._read_block(block_type, buffer, position + BODY, stop - TRAILER_SIZE, items)
                 if length > self._longest:
                     self._longest = length
                 position = stop
         except _DamagedBlockError as damage:
+            self._end_block(buffer, items)
             self._leave_block(buffer, position, damage, items)
+        self._end_block(buffer, items)
         return position
 
     def _wait(self, position: int, block_type: int, length: int) -> None:
@@ -111,9 +110,7 @@ class PcapngReader(RecordReader):
             rules = search_rules(self._layout, self._interfaces)
             self._search_behind(position, detail, position + 1, rules, is_certain=False)
 
-    def _leave_block(
-        self, buffer: bytes, position: int, damage: _DamagedBlockError, items: list[Packet | CaptureProblem]
-    ) -> None:
+    def _leave_block(self, buffer: bytes, position: int, damage: _DamagedBlockError, items: list[Item]) -> None:
         """Begin to search behind the damaged block at `position`, if what follows can be understood."""
         if not self._in_section or isinstance(damage, _UnknownVersionError):
             items.append(self._stop("file_damaged", position, str(damage)))
@@ -129,29 +126,37 @@ class PcapngReader(RecordReader):
         first = position + (length if known_end else 1)
         self._search_behind(position, str(damage), first, search_rules(self._layout, self._interfaces))
 
-    def _read_block(self, block_type: int, buffer: bytes, start: int, stop: int) -> Packet | None:
-        """Take what the block with the body `buffer[start:stop]` says; return its packet if it has one."""
+    def _read_block(self, block_type: int, buffer: bytes, start: int, stop: int, items: list[Item]) -> None:
+        """Take what the block with the body `buffer[start:stop]` says."""
         if block_type == ENHANCED_PACKET:
             _check_body("an Enhanced Packet Block", stop - start, 20)
             interface, high, low, captured, original = self._layout.enhanced.unpack_from(buffer, start)
-            return self._packet(interface, high << 32 | low, buffer, start + 20, stop, captured, original)
-        if block_type == PACKET:
+            self._packet(interface, high << 32 | low, buffer, start + 20, stop, captured, original, items)
+        elif block_type == PACKET:
             _check_body("a Packet Block", stop - start, 20)
             interface, _drops, high, low, captured, original = self._layout.packet.unpack_from(buffer, start)
-            return self._packet(interface, high << 32 | low, buffer, start + 20, stop, captured, original)
-        if block_type == SIMPLE_PACKET:
-            return self._simple_packet(buffer, start, stop)
-        if block_type == SECTION:
+            self._packet(interface, high << 32 | low, buffer, start + 20, stop, captured, original, items)
+        elif block_type == SIMPLE_PACKET:
+            self._simple_packet(buffer, start, stop, items)
+        elif block_type == SECTION:
             self._open_section(buffer, start, stop)
         elif block_type == INTERFACE:
             self._add_interface(buffer, start, stop)
         elif block_type in COUNTED_AS_FRAMES:
+            self._end_block(buffer, items)
             self.frame += 1
-        return None
 
     def _packet(
-        self, number: int, ticks: int, buffer: bytes, start: int, stop: int, captured: int, original: int
-    ) -> Packet:
+        self,
+        number: int,
+        ticks: int,
+        buffer: bytes,
+        start: int,
+        stop: int,
+        captured: int,
+        original: int,
+        items: list[Item],
+    ) -> None:
         link_type, _snaplen, multiplier, divisor, offset_ns = self._interface(number)
         if captured > stop - start:
             raise _DamagedBodyError(
@@ -160,11 +165,9 @@ class PcapngReader(RecordReader):
         time_ns = ticks * multiplier // divisor + offset_ns
         if not -_LARGEST_TIME <= time_ns < _LARGEST_TIME:
             raise _DamagedBodyError(f"the time of frame {self.frame + 1} is more than 292 years from 1970")
-        self.frame += 1
-        data = buffer[start : start + captured]
-        return Packet(data, time_ns, link_type, original, self.frame, self.file)
+        self._add_packet(link_type, buffer, start, captured, original, time_ns, items)
 
-    def _simple_packet(self, buffer: bytes, start: int, stop: int) -> Packet:
+    def _simple_packet(self, buffer: bytes, start: int, stop: int, items: list[Item]) -> None:
         """Read a packet without a time; it is of the section's first interface and cut at its snaplen."""
         _check_body("a Simple Packet Block", stop - start, 4)
         interface = self._interface(0)
@@ -175,9 +178,24 @@ class PcapngReader(RecordReader):
             raise _DamagedBodyError(
                 f"the block of frame {self.frame + 1} should hold {captured} bytes and has {stop - start}"
             )
+        self._add_packet(interface.link_type, buffer, start, captured, original, 0, items)
+
+    def _add_packet(
+        self, link_type: int, buffer: bytes, start: int, captured: int, original: int, time_ns: int, items: list[Item]
+    ) -> None:
+        """Put a packet into the columns; a block holds packets of one link type."""
+        if link_type != self._link_type:
+            self._end_block(buffer, items)
+            self._link_type = link_type
+        columns, row = self._columns, self._rows
+        if row == columns.room:
+            columns.grow()
+        columns.starts[row] = start
+        columns.captured[row] = captured
+        columns.originals[row] = original
+        columns.times[row] = time_ns
+        self._rows = row + 1
         self.frame += 1
-        data = buffer[start : start + captured]
-        return Packet(data, 0, interface.link_type, original, self.frame, self.file)
 
     def _interface(self, number: int) -> _Interface:
         if number >= len(self._interfaces):

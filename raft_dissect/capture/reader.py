@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import heapq
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from raft_dissect.capture.errors import CaptureError
 from raft_dissect.capture.source import STANDARD_INPUT, Source
-from raft_dissect.values import Packet
+from raft_dissect.columns import PacketBlock
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
     from types import TracebackType
     from typing import Self
 
-    from raft_dissect.values import CaptureProblem
+    from raft_dissect.capture.records import Item
+    from raft_dissect.values import CaptureProblem, Packet
 
 _AFTER_ALL_TIMES = 2**63
 
@@ -59,6 +61,7 @@ class Capture:
         """Made by `open_capture`."""
         self._sources = sources
         self._items = sources[0].items() if len(sources) == 1 else _merge(sources)
+        self._packets = _one_by_one(self._items)
 
     @property
     def files(self) -> list[str]:
@@ -77,10 +80,15 @@ class Capture:
         return sum(source.bytes_read for source in self._sources)
 
     def __iter__(self) -> Iterator[Packet | CaptureProblem]:
+        return self._packets
+
+    def blocks(self) -> Iterator[PacketBlock | CaptureProblem]:
+        """Yield the same in blocks of packets, each of which is valid until the next item is asked for."""
         return self._items
 
     def close(self) -> None:
         """Close all files; nothing more can be read."""
+        self._packets.close()
         self._items.close()
         for source in self._sources:
             source.close()
@@ -97,20 +105,40 @@ class Capture:
         self.close()
 
 
-def _merge(sources: Sequence[Source]) -> Generator[Packet | CaptureProblem, None, None]:
+def _one_by_one(items: Iterator[Item]) -> Generator[Packet | CaptureProblem, None, None]:
+    for item in items:
+        if isinstance(item, PacketBlock):
+            yield from item
+        else:
+            yield item
+
+
+def _merge(sources: Sequence[Source]) -> Generator[Item, None, None]:
     """Yield the items of all sources by time, each source's own in their order."""
-    no_item: Packet | CaptureProblem | None = None
+    no_item: Item | None = None
     turns = [(source.first_time_ns, source.index, source.items(), no_item) for source in sources]
     heapq.heapify(turns)
     while turns:
         time_ns, index, items, item = heapq.heappop(turns)
         end_of_turn = turns[0][:2] if turns else (_AFTER_ALL_TIMES, 0)
-        if item is not None:
-            yield item
-        for item in items:
-            if isinstance(item, Packet):
-                time_ns = item.time_ns
-            if (time_ns, index) > end_of_turn:
-                heapq.heappush(turns, (time_ns, index, items, item))
+        for each in items if item is None else chain((item,), items):
+            if not isinstance(each, PacketBlock):
+                yield each
+                continue
+            begin, time_ns = _in_turn(each, end_of_turn, index)
+            if begin > each.begin:
+                yield each.part(each.begin, begin)
+            if begin < each.end:
+                heapq.heappush(turns, (time_ns, index, items, each.part(begin, each.end)))
                 break
-            yield item
+
+
+def _in_turn(block: PacketBlock, end_of_turn: tuple[int, int], source: int) -> tuple[int, int]:
+    """The index of the first packet of a block of a source that comes after the end of its turn, and its time."""
+    times = block.columns.times
+    time_ns = 0
+    for index in range(block.begin, block.end):
+        time_ns = times[index]
+        if (time_ns, source) > end_of_turn:
+            return index, time_ns
+    return block.end, time_ns

@@ -1,4 +1,4 @@
-"""What the readers of the capture formats share: bytes are fed in, packets come out; no I/O."""
+"""What the readers of the capture formats share: bytes are fed in, blocks of packets come out; no I/O."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from raft_dissect.capture.recovery import ENOUGH_RECORDS, MOST_STEPS, STEPS_PER_SEARCH, Search
-from raft_dissect.values import CaptureProblem, Packet
+from raft_dissect.columns import PacketBlock, PacketColumns
+from raft_dissect.values import CaptureProblem
 
 if TYPE_CHECKING:
     from raft_dissect.capture.recovery import Rules
+
+Item = PacketBlock | CaptureProblem
+"""What a reader gives."""
 
 MIN_LARGEST_RECORD = 256 * 1024
 """Bytes that one packet may always have: the snaplen that capture tools set when nobody asks for another."""
@@ -32,9 +36,10 @@ class _Damage(NamedTuple):
 class RecordReader(ABC):
     """A reader of one capture file that is fed the file's bytes in pieces of any size.
 
-    `feed` never raises for what the bytes are. Damage is a `CaptureProblem` among the packets: it comes before
+    `feed` never raises for what the bytes are. Damage is a `CaptureProblem` among the blocks: it comes before
     the packets behind it, once it is known where those begin. What cannot be read on is the last item of the file.
-    However the file is divided into pieces, the items are the same.
+    However the file is divided into pieces, the packets and problems are the same. What is given is valid until more
+    is fed.
     """
 
     def __init__(self, file: int = 0) -> None:
@@ -55,9 +60,16 @@ class RecordReader(ABC):
         self._steps = MOST_STEPS
         self._pending = bytearray()
         self._needed = 1
+        self._columns = PacketColumns()
+        self._begun = 0
+        """Row of the columns with the first packet that is in no block yet."""
+        self._rows = 0
+        """Rows of the columns that are filled."""
+        self._link_type = 0
+        """Of the packets that are in no block yet."""
 
-    def feed(self, data: bytes) -> list[Packet | CaptureProblem]:
-        """Return the packets that `data`, the next bytes of the file, completes."""
+    def feed(self, data: bytes) -> list[Item]:
+        """Return the packets that `data`, the next bytes of the file, completes, in blocks."""
         if self.stopped:
             return []
         if len(self._pending) + len(data) < self._needed:
@@ -65,7 +77,7 @@ class RecordReader(ABC):
             return []
         return self._read(bytes(self._pending) + data)
 
-    def close(self) -> list[Packet | CaptureProblem]:
+    def close(self) -> list[Item]:
         """Say that the file ended; return what that decides, and a problem when it was inside a record."""
         items = self._read_to_end()
         if self._pending:
@@ -76,18 +88,26 @@ class RecordReader(ABC):
             items.append(self._stop("file_truncated", 0, detail))
         return items
 
-    def stop(self, kind: Literal["file_damaged", "file_truncated"], detail: str) -> list[Packet | CaptureProblem]:
+    def stop(self, kind: Literal["file_damaged", "file_truncated"], detail: str) -> list[Item]:
         """Say that no more bytes come, and why; return what that decides, and the problem that it is."""
         return [*self._read_to_end(), self._stop(kind, 0, detail)]
 
     @abstractmethod
-    def _read_records(self, buffer: bytes, position: int, items: list[Packet | CaptureProblem]) -> int:
-        """Append what the whole records of `buffer` from `position` on hold; return where they end.
+    def _read_records(self, buffer: bytes, position: int, items: list[Item]) -> int:
+        """Take what the whole records of `buffer` from `position` on hold; return where they end.
 
-        Sets `_needed` to the number of bytes that the next record needs at least, and `_longest`. At damage it
-        calls `_search_behind`, or appends the result of `_stop`, and returns. A record at `_accepted` is no damage
-        where it was not certain.
+        Packets go into the columns, and in blocks into `items`. Sets `_needed` to the number of bytes that the next
+        record needs at least, and `_longest`. At damage it calls `_search_behind`, or appends the result of `_stop`,
+        and returns. A record at `_accepted` is no damage where it was not certain.
         """
+
+    def _end_block(self, buffer: bytes, items: list[Item]) -> None:
+        """Append the packets that are in no block yet, the last of which is the last frame so far, as a block."""
+        begin, end = self._begun, self._rows
+        if end > begin:
+            first = self.frame - (end - begin) + 1
+            items.append(PacketBlock(self._columns, begin, end, buffer, self._link_type, first, self.file))
+            self._begun = end
 
     def _stop(self, kind: Literal["file_damaged", "file_truncated"], position: int, detail: str) -> CaptureProblem:
         """Return the problem that ends this file at `position` of the current buffer."""
@@ -105,14 +125,15 @@ class RecordReader(ABC):
         search = Search(rules, self.offset + first, reach, fewest=fewest, steps=self._steps)
         self._damage = _Damage(self.offset + position, self.frame, detail, search, is_certain)
 
-    def _read_to_end(self) -> list[Packet | CaptureProblem]:
+    def _read_to_end(self) -> list[Item]:
         if self.stopped:
             return []
         self._at_end = True
         return self._read(bytes(self._pending))
 
-    def _read(self, buffer: bytes) -> list[Packet | CaptureProblem]:
-        items: list[Packet | CaptureProblem] = []
+    def _read(self, buffer: bytes) -> list[Item]:
+        items: list[Item] = []
+        self._begun = self._rows = 0
         position = 0 if self._damage else self._read_records(buffer, 0, items)
         while damage := self._damage:
             behind = self._go_on(damage, buffer, items)
@@ -124,7 +145,7 @@ class RecordReader(ABC):
         self._pending = bytearray() if self.stopped else bytearray(buffer[position:])
         return items
 
-    def _go_on(self, damage: _Damage, buffer: bytes, items: list[Packet | CaptureProblem]) -> int | None:
+    def _go_on(self, damage: _Damage, buffer: bytes, items: list[Item]) -> int | None:
         """Return the byte offset at which reading goes on, if it is known and any; append the problem once it is."""
         search = damage.search
         found = search.run(buffer, self.offset, at_end=self._at_end)

@@ -18,12 +18,13 @@ from raft_dissect.capture.errors import CaptureError
 from raft_dissect.capture.follow import FollowedFile
 from raft_dissect.capture.formats import HEAD_SIZE, MAGIC_SIZE, describe_unknown, reader_class
 from raft_dissect.capture.stream import PeekableStream
-from raft_dissect.values import CaptureProblem, Packet
+from raft_dissect.columns import PacketBlock
+from raft_dissect.values import CaptureProblem
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from raft_dissect.capture.records import RecordReader
+    from raft_dissect.capture.records import Item, RecordReader
     from raft_dissect.capture.stream import RawFile
 
 STANDARD_INPUT = "-"
@@ -72,8 +73,8 @@ class Source:
         if self._opened:
             self._opened.close()
 
-    def items(self) -> Generator[Packet | CaptureProblem, None, None]:
-        """Yield what the file holds, and close it."""
+    def items(self) -> Generator[Item, None, None]:
+        """Yield what the file holds, and close it; a block is valid until the next item is asked for."""
         try:
             opened = self._opened = self._opened or _OpenFile(self.path, follow=self._follow)
         except CaptureError as error:
@@ -178,7 +179,7 @@ def _first_time(opened: _OpenFile) -> int:
         while looked_at < _FIRST_LOOK_LIMIT and (data := opened.content.read(_FIRST_LOOK_SIZE)):
             looked_at += len(data)
             for item in reader.feed(data):
-                return item.time_ns if isinstance(item, Packet) else BEFORE_ALL_TIMES
+                return item.columns.times[item.begin] if isinstance(item, PacketBlock) else BEFORE_ALL_TIMES
     except (CompressionError, OSError):
         # Reported at its place when the file is read.
         return BEFORE_ALL_TIMES

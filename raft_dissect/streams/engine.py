@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
-from raft_dissect.streams.framing import Framer, FramerOptions
-from raft_dissect.streams.reassembly import FAR, MAX_PENDING, Chunk, Reassembly, follows
+from raft_dissect.columns import MessageBatch
+from raft_dissect.streams.connections import Connection, Direction
+from raft_dissect.streams.fastpath import NEVER, FastPath
+from raft_dissect.streams.framing import FramerOptions
+from raft_dissect.streams.reassembly import FAR, MAX_PENDING, UNKNOWN, Chunk, follows
 from raft_dissect.streams.segments import (
     ACK,
     FIN,
@@ -24,6 +27,7 @@ from raft_dissect.wire import LAYOUTS
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from raft_dissect.columns import PacketBlock
     from raft_dissect.values import Event, Packet, StreamEnd
 
 GRACE_NS = 1_000_000_000
@@ -71,90 +75,6 @@ class Statistics:
         """Connections with payload by what they are: raft, dqlite_client, http, tls, unknown."""
 
 
-class _Direction:
-    """One direction of a connection: its stream, reassembly and framer."""
-
-    __slots__ = (
-        "acknowledged",
-        "ended",
-        "fin",
-        "fin_place",
-        "former",
-        "framer",
-        "held",
-        "last",
-        "limited",
-        "reassembly",
-        "stray",
-        "stray_place",
-        "stream",
-        "waiting",
-    )
-
-    def __init__(self, stream: Stream, options: FramerOptions, events: list[Event], place: Place) -> None:
-        self.stream = stream
-        self.framer = Framer(stream, options, events)
-        self.reassembly = Reassembly(self.framer)
-        self.fin: int | None = None
-        """Position of the FIN."""
-        self.fin_place = place
-        self.last = place
-        """The last packet with payload."""
-        self.ended = False
-        self.limited = False
-        """Whether it was said that too many bytes are held back."""
-        self.held = 0
-        """Bytes held back when last counted."""
-        self.waiting = False
-        """Whether the engine will come back to see about holes."""
-        self.acknowledged: int | None = None
-        """When it does: the position up to which holes have had their time."""
-        self.stray: Segment | None = None
-        """A segment that cannot belong to this connection: perhaps the first of a new one."""
-        self.stray_place = place
-        self.former: int | None = None
-        """Where the connection that had the same addresses and ports before had come to, as a sequence number."""
-
-
-class _Connection:
-    """Both directions of one TCP connection."""
-
-    __slots__ = ("back", "closed", "first", "ignored", "key", "reset", "there")
-
-    def __init__(self, key: bytes, there: _Direction, back: _Direction, ignored: bool, first: Place) -> None:
-        self.key = key
-        """Of the direction that was seen first."""
-        self.there = there
-        self.back = back
-        self.ignored = ignored
-        """Whether neither port is one that was asked for."""
-        self.first = first
-        self.reset: Place | None = None
-        self.closed = False
-
-    @property
-    def directions(self) -> tuple[_Direction, _Direction]:
-        """Both; the one that was seen first is the first."""
-        return self.there, self.back
-
-    def direction(self, key: bytes) -> _Direction:
-        """The direction of a key."""
-        return self.there if key == self.key else self.back
-
-    def peer(self, direction: _Direction) -> _Direction:
-        """The other direction."""
-        return self.back if direction is self.there else self.there
-
-    @property
-    def kind(self) -> str:
-        """What the connection carries; `empty` when there was no payload in it."""
-        found = [d.framer.kind for d in self.directions if d.reassembly.has_data]
-        for kind in ("raft", "dqlite_client", "http", "upgrade", "tls", "unknown"):
-            if kind in found:
-                return kind
-        return "empty"
-
-
 class Engine:
     """Takes packets in the order of the capture and gives messages and what else there is to know.
 
@@ -180,42 +100,81 @@ class Engine:
         self._ports = frozenset(ports) if ports is not None else None
         self._options = FramerOptions(layout, keep_payload, hash_payload)
         self._events: list[Event] = []
-        self._connections: dict[bytes, _Connection] = {}
+        self._fast = FastPath(layout, self._look_closer, self._framed)
+        self._directions = self._fast.directions
+        self._batch = MessageBatch(layout)
+        self._block: PacketBlock | None = None
         self._opened = 0
-        self._count = 0
-        self._now = 0
-        self._waiting: deque[tuple[int, _Connection, _Direction | None]] = deque()
+        self._waiting: deque[tuple[int, Connection, Direction | None]] = deque()
         self._held = 0
         self._forgot = False
 
     def feed(self, packet: Packet) -> Sequence[Event]:
         """Take one packet; give what has become certain with it."""
-        statistics = self.statistics
-        statistics.packets += 1
-        statistics.bytes += len(packet.data)
-        time_ns = packet.time_ns
-        if statistics.first_ns is None:
-            statistics.first_ns = statistics.last_ns = self._now = time_ns
-        elif time_ns > self._now:
-            statistics.last_ns = self._now = time_ns
-        if len(packet.data) < packet.original_length:
-            statistics.cut_packets += 1
-        if self._waiting and self._waiting[0][0] <= self._now:
-            self._settle()
-        segment = decode_segment(packet)
-        if isinstance(segment, Segment):
-            self._segment(segment, Place(time_ns, packet.frame, packet.file))
-        else:
-            statistics.skipped[segment] += 1
+        self._count_packets(1, len(packet.data), packet.time_ns)
+        self._fast.now = max(self._fast.now, packet.time_ns)
+        self._packet(packet)
+        self.statistics.last_ns = self._fast.now
         return self._take_events()
+
+    def feed_block(self, block: PacketBlock) -> MessageBatch:
+        """Take many packets; give what has become certain with them, which is valid until more are fed."""
+        batch = self._batch
+        batch.begin(block.buffer, block.file)
+        if len(block):
+            columns = block.columns
+            self._count_packets(len(block), columns.size(block.begin, block.end), columns.times[block.begin])
+            self._block = block
+            self._fast.run(block, batch)
+            self._block = None
+            self.statistics.last_ns = self._fast.now
+        return batch
 
     def close(self) -> Sequence[Event]:
         """The capture is over: give what was still waiting, and close every stream."""
         self._waiting.clear()
-        for connection in dict.fromkeys(self._connections.values()):
+        for connection in self._connections():
             self._end(connection, "capture_end")
-        self._connections.clear()
+        self._directions.clear()
         return self._take_events()
+
+    def _connections(self) -> dict[Connection, None]:
+        """Every connection that is known, in the order in which they were opened."""
+        return dict.fromkeys(direction.connection for direction in self._directions.values())
+
+    def _count_packets(self, packets: int, size: int, time_ns: int) -> None:
+        statistics = self.statistics
+        statistics.packets += packets
+        statistics.bytes += size
+        if statistics.first_ns is None:
+            statistics.first_ns = time_ns
+
+    def _look_closer(self, index: int) -> None:
+        """Take a packet of the block that is being gone through."""
+        assert self._block is not None
+        self._packet(self._block.packet(index))
+        self._fill()
+
+    def _framed(self, direction: Direction) -> None:
+        """See what became of bytes that the fast path has given to a framer."""
+        direction.connection.ease()
+        self._count_held(direction)
+        self._fill()
+
+    def _fill(self) -> None:
+        for event in self._take_events():
+            self._batch.add(event)
+
+    def _packet(self, packet: Packet) -> None:
+        if len(packet.data) < packet.original_length:
+            self.statistics.cut_packets += 1
+        if self._fast.now >= self._fast.due:
+            self._settle()
+        segment = decode_segment(packet)
+        if isinstance(segment, Segment):
+            self._segment(segment, Place(packet.time_ns, packet.frame, packet.file))
+        else:
+            self.statistics.skipped[segment] += 1
 
     def _take_events(self) -> Sequence[Event]:
         if not self._events:
@@ -236,96 +195,104 @@ class Engine:
             self.statistics.unfinished += 1
 
     def _segment(self, segment: Segment, place: Place) -> None:
-        connection = self._connections.get(segment.key)
-        if connection is None or _begins_anew(connection, segment):
-            connection = self._open(segment.key, connection, place)
-        direction = connection.direction(segment.key)
+        direction = self._directions.get(segment.key)
+        if direction is None or _begins_anew(direction, segment):
+            direction = self._open(segment.key, direction, place)
+        connection = direction.connection
+        direction.catch_up()
         if segment.flags & SYN:
             direction.reassembly.start(segment.sequence)
         elif not connection.ignored and direction.reassembly.is_far(segment.sequence):
-            self._stray(connection, direction, segment, place)
+            self._stray(direction, segment, place)
             return
         if not connection.ignored and not connection.closed:
-            self._take(connection, direction, segment, place)
+            self._take(direction, segment, place)
 
-    def _take(self, connection: _Connection, direction: _Direction, segment: Segment, place: Place) -> None:
-        """Take a segment of this connection."""
+    def _take(self, direction: Direction, segment: Segment, place: Place) -> None:
+        """Take a segment of this direction's connection."""
         flags = segment.flags
+        connection = direction.connection
         if flags & ACK:
-            connection.peer(direction).reassembly.acknowledge(segment.acknowledgement)
+            direction.peer.reassembly.acknowledge(segment.acknowledgement)
         if segment.length:
             self._payload(direction, segment, place)
-        if flags & FIN and direction.fin is None:
+        if flags & FIN and direction.fin == UNKNOWN:
             direction.fin = direction.reassembly.position(segment.sequence) + segment.length
             direction.fin_place = place
         if flags & RST and connection.reset is None:
             connection.reset = place
-            self._waiting.append((self._now + GRACE_NS, connection, None))
+            self._wait_for(connection, None)
         for either in connection.directions:
-            self._after(connection, either, place)
+            self._after(either, place)
+        connection.ease()
 
-    def _stray(self, connection: _Connection, direction: _Direction, segment: Segment, place: Place) -> None:
+    def _wait_for(self, connection: Connection, direction: Direction | None) -> None:
+        """Come back after a while, to see about the holes of a direction, or to end a connection."""
+        self._waiting.append((self._fast.now + GRACE_NS, connection, direction))
+        self._fast.due = self._waiting[0][0]
+
+    def _stray(self, direction: Direction, segment: Segment, place: Place) -> None:
         """See about a segment that cannot belong to this connection.
 
         A late one of the connection before is of no use, and a single one may be anybody's. Two that follow one another
         are a new connection of which the SYN was not captured.
         """
         sequence, stray, stray_place = segment.sequence, direction.stray, direction.stray_place
-        if not segment.length or (direction.former is not None and follows(direction.former, sequence, -FAR)):
+        if not segment.length or (direction.former != UNKNOWN and follows(direction.former, sequence, -FAR)):
             return
         if stray is None or not follows(stray.sequence, sequence, 1):
             direction.stray = segment if self._held <= MAX_HELD else None
             direction.stray_place = place
             self._count_held(direction)
+            direction.connection.ease()
             return
-        connection = self._open(segment.key, connection, stray_place)
-        direction = connection.direction(segment.key)
-        self._take(connection, direction, stray, stray_place)
-        self._take(connection, direction, segment, place)
+        direction = self._open(segment.key, direction, stray_place)
+        self._take(direction, stray, stray_place)
+        self._take(direction, segment, place)
 
-    def _payload(self, direction: _Direction, segment: Segment, place: Place) -> None:
-        self._count += 1
-        direction.last = place
+    def _payload(self, direction: Direction, segment: Segment, place: Place) -> None:
+        self._fast.order += 1
+        direction.seen(place)
         direction.stray = None
         reassembly = direction.reassembly
         position = reassembly.position(segment.sequence) + (1 if segment.flags & SYN else 0)
-        reassembly.receive(Chunk(position, segment.data, position + segment.length, self._count, place))
+        reassembly.receive(Chunk(position, segment.data, position + segment.length, self._fast.order, place))
         self._count_held(direction)
         if self._held > MAX_HELD:
-            reassembly.flush(None, place)
+            reassembly.flush(UNKNOWN, place)
             direction.framer.give_up()
             self._count_held(direction)
             self._limit(direction, f"more than {MAX_HELD} bytes of all streams wait for what is missing", MAX_HELD)
         elif reassembly.limit_reached:
             self._limit(direction, f"more than {MAX_PENDING} bytes wait behind a gap", MAX_PENDING)
 
-    def _limit(self, direction: _Direction, detail: str, size: int) -> None:
+    def _limit(self, direction: Direction, detail: str, size: int) -> None:
         if not direction.limited:
             direction.limited = True
             detail += ": it is given up before its time"
             self._events.append(Diagnostic("limit", direction.last, direction.stream, None, size, detail))
 
-    def _count_held(self, direction: _Direction) -> None:
+    def _count_held(self, direction: Direction) -> None:
         held = direction.reassembly.pending_bytes + direction.framer.buffered
         if direction.stray is not None:
             held += len(direction.stray.data)
         self._held += held - direction.held
         direction.held = held
 
-    def _after(self, connection: _Connection, direction: _Direction, place: Place) -> None:
+    def _after(self, direction: Direction, place: Place) -> None:
         """See what has changed: a stream that is over, or a hole that the receiver does not have."""
         reassembly = direction.reassembly
-        if direction.fin is not None and reassembly.next == direction.fin and not direction.ended:
+        if direction.fin != UNKNOWN and reassembly.next == direction.fin and not direction.ended:
             direction.ended = True
             direction.framer.end(place, "fin")
         if not direction.waiting and reassembly.is_overdue:
             direction.waiting = True
             direction.acknowledged = reassembly.acknowledged
-            self._waiting.append((self._now + GRACE_NS, connection, direction))
+            self._wait_for(direction.connection, direction)
 
     def _settle(self) -> None:
         """Give up what has had its time."""
-        while self._waiting and self._waiting[0][0] <= self._now:
+        while self._waiting and self._waiting[0][0] <= self._fast.now:
             _, connection, direction = self._waiting.popleft()
             if connection.closed:
                 continue
@@ -335,62 +302,70 @@ class Engine:
             direction.waiting = False
             direction.reassembly.give_up(direction.acknowledged)
             self._count_held(direction)
-            self._after(connection, direction, direction.last)
+            self._after(direction, direction.last)
+            connection.ease()
+        self._fast.due = self._waiting[0][0] if self._waiting else NEVER
 
-    def _open(self, key: bytes, old: _Connection | None, place: Place) -> _Connection:
+    def _open(self, key: bytes, old: Direction | None, place: Place) -> Direction:
         """Begin a connection; the one that had the same addresses and ports is over."""
         if old is not None:
-            self._end(old, "reused")
-        elif len(self._connections) >= 2 * MAX_CONNECTIONS:
+            self._end(old.connection, "reused")
+        elif len(self._directions) >= 2 * MAX_CONNECTIONS:
             self._forget(place)
         number = self._opened * 2
         self._opened += 1
         source, destination = endpoints_of(key)
-        there = _Direction(Stream(number, source, destination), self._options, self._events, place)
-        back = _Direction(Stream(number + 1, destination, source), self._options, self._events, place)
+        back_key = reverse_key(key)
+        there = Direction(key, Stream(number, source, destination), self._options, self._events, place)
+        back = Direction(back_key, Stream(number + 1, destination, source), self._options, self._events, place)
         if old is not None:
-            there.former = old.direction(key).reassembly.next
-            back.former = old.peer(old.direction(key)).reassembly.next
+            there.former = old.reassembly.next
+            back.former = old.peer.reassembly.next
+            old.connection.forget()
         ignored = self._ports is not None and self._ports.isdisjoint(ports_of(key))
-        connection = _Connection(key, there, back, ignored, place)
-        self._connections[key] = self._connections[reverse_key(key)] = connection
-        return connection
+        Connection(there, back, ignored, place).ease()
+        self._directions[back_key] = back
+        self._directions[key] = there  # a connection to itself has one key for both directions
+        return there
 
     def _forget(self, place: Place) -> None:
         """Make room: forget half of the connections, those that are over first, then those that are not Raft."""
-        known = sorted(dict.fromkeys(self._connections.values()), key=_worth)
+        known = sorted(self._connections(), key=_worth)
         for connection in known[: len(known) // 2]:
             self._end(connection, "limit")
-            for key in (connection.key, reverse_key(connection.key)):
-                self._connections.pop(key, None)  # a connection to itself has one key for both directions
+            for direction in connection.directions:
+                self._directions.pop(direction.key, None)  # a connection to itself has one key for both directions
+            connection.forget()
         if not self._forgot:
             self._forgot = True
             detail = f"more than {MAX_CONNECTIONS} connections: those without data for the longest time are forgotten"
             self._events.append(Diagnostic("limit", place, None, None, None, detail))
 
-    def _end(self, connection: _Connection, reason: StreamEnd) -> None:
+    def _end(self, connection: Connection, reason: StreamEnd) -> None:
         if connection.closed:
             return
         connection.closed = True
         for direction in connection.directions:
+            direction.catch_up()
             direction.reassembly.flush(direction.fin, direction.fin_place)
             if not direction.ended:
                 direction.ended = True
                 self._end_stream(connection, direction, reason)
             direction.stray = None
             self._count_held(direction)
+        connection.ease()
         if not connection.ignored:
             self._count_connection(connection)
 
-    def _end_stream(self, connection: _Connection, direction: _Direction, reason: StreamEnd) -> None:
-        if direction.fin is not None:
+    def _end_stream(self, connection: Connection, direction: Direction, reason: StreamEnd) -> None:
+        if direction.fin != UNKNOWN:
             direction.framer.end(direction.fin_place, "fin")
         elif connection.reset is not None:
             direction.framer.end(connection.reset, "rst")
         else:
             direction.framer.end(direction.last, reason)
 
-    def _count_connection(self, connection: _Connection) -> None:
+    def _count_connection(self, connection: Connection) -> None:
         kind = connection.kind
         self.statistics.streams[kind] += 1
         if self._ports is None or kind in ("raft", "dqlite_client", "empty"):
@@ -399,20 +374,19 @@ class Engine:
         self._events.append(Diagnostic("not_raft", connection.first, connection.there.stream, None, None, detail))
 
 
-def _worth(connection: _Connection) -> tuple[bool, bool, int]:
+def _worth(connection: Connection) -> tuple[bool, bool, int]:
     """What speaks against forgetting a connection: it goes on, it is Raft, it had data lately."""
     over = connection.closed or (connection.there.ended and connection.back.ended)
     last = max(connection.there.last.time_ns, connection.back.last.time_ns)
     return not over, connection.kind == "raft", last
 
 
-def _begins_anew(connection: _Connection, segment: Segment) -> bool:
+def _begins_anew(direction: Direction, segment: Segment) -> bool:
     """Whether a segment is the SYN of a new connection between the same addresses and ports."""
     if not segment.flags & SYN:
         return False
-    direction = connection.direction(segment.key)
     if direction.reassembly.contradicts_start(segment.sequence):
         return True
     # The client's SYN comes before everything that the server sends.
-    of_client = not segment.flags & ACK and direction.reassembly.origin is None
-    return of_client and connection.peer(direction).reassembly.is_midway
+    of_client = not segment.flags & ACK and direction.reassembly.origin == UNKNOWN
+    return of_client and direction.peer.reassembly.is_midway

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from raft_dissect import wire
 from raft_dissect.streams.payload import sink_for
+from raft_dissect.streams.reassembly import UNKNOWN
 from raft_dissect.values import Diagnostic, Message, StreamClosed, StreamOpened
 from raft_dissect.wire import table
 
@@ -43,12 +44,12 @@ _END_WORDS: dict[StreamEnd, str] = {
 
 # What the framer is doing.
 _OPENING = 0  # waiting for the first bytes to say what the stream is
-_MESSAGES = 1  # at a message's first byte, or waiting for the rest of its header
-_PAYLOAD = 2  # inside the payload of a message
+MESSAGES = 1  # at a message's first byte, or waiting for the rest of its header
+PAYLOAD = 2  # inside the payload of a message
 _LOST = 3  # looking for a message's first byte
 _UNSURE = 4  # after a message that was found while lost, waiting for what follows to confirm it
 _MIDWAY = 5  # at the first bytes that were captured of a stream whose SYN was not
-_OTHER = 6  # no Raft: passing over everything
+OTHER = 6  # no Raft: passing over everything
 
 
 class FramerOptions:
@@ -85,17 +86,17 @@ class Framer:
         "_judged",
         "_last_order",
         "_marks",
-        "_message",
         "_options",
-        "_origin",
         "_position",
         "_quiet",
-        "_remaining",
         "_searched",
         "_sink",
         "_skipped",
-        "_state",
         "kind",
+        "message",
+        "origin",
+        "remaining",
+        "state",
         "stream",
     )
 
@@ -106,13 +107,17 @@ class Framer:
         self._options = options
         self._events = events
         self._buffer = bytearray()
-        self._origin: int | None = None  # position of the stream's first byte, if its SYN was seen
+        self.origin = UNKNOWN
+        """Position of the stream's first byte, if its SYN was seen."""
         self._position = 0  # of the buffer's first byte
         self._marks: deque[tuple[int, int, Place]] = deque()  # (position, order, place) of each chunk in the buffer
-        self._state = _OPENING
-        self._message: Message | None = None  # whose payload is passing
+        self.state = _OPENING
+        """What it is doing."""
+        self.message: Message | None = None
+        """The message whose payload is passing."""
+        self.remaining = 0
+        """Bytes of its payload that are still to come."""
         self._sink: PayloadSink | None = None
-        self._remaining = 0  # bytes of its payload still to come
         self._last_order = -1  # of the last packet that it needed so far
         self._held = False  # whether it is still to be confirmed by what follows
         self._searched = 0  # bytes of the buffer in which no message begins
@@ -130,33 +135,46 @@ class Framer:
         return self.kind == "raft"
 
     @property
+    def is_easy(self) -> bool:
+        """Whether the next bytes in order need no more than a look at the headers of ordinary messages."""
+        if self.state == OTHER:
+            return True
+        if self._buffer or self._options.keep_payload or self._options.hash_payload:
+            return False
+        if self.state == PAYLOAD:
+            message = self.message
+            ordinary = message is None or (message.payload_length is not None and message.type not in table.RESERVED)
+            return ordinary and self._sink is None and not self._held
+        return self.state == MESSAGES
+
+    @property
     def buffered(self) -> int:
         """Bytes that wait for others."""
         return len(self._buffer)
 
     def give_up(self) -> None:
         """Drop the bytes that wait for others; what comes next may begin anywhere."""
-        if self._state == _OPENING:
+        if self.state == _OPENING:
             self._ignore()
         elif self._buffer:
             self._lose(cut=False)
 
     def start(self, position: int) -> None:
         """Know the position of the stream's first byte."""
-        self._origin = position
+        self.origin = position
 
     def midway(self) -> None:
         """The stream's SYN was not seen: nothing but a handshake or a message can say what it is."""
-        if self._state == _OPENING:
-            self._state = _MIDWAY
+        if self.state == _OPENING:
+            self.state = _MIDWAY
 
     def data(self, chunk: Chunk) -> None:
         """Take the next bytes of the stream."""
-        if self._state == _OTHER:
+        if self.state == OTHER:
             return
         position, content, _, order, place = chunk
-        if self._state == _PAYLOAD and not self._buffer:
-            taken = min(self._remaining, len(content))
+        if self.state == PAYLOAD and not self._buffer:
+            taken = min(self.remaining, len(content))
             self._pass_payload(content[:taken], order, place)
             content = content[taken:]
             position += taken
@@ -171,27 +189,27 @@ class Framer:
 
     def hole(self, position: int, size: int, place: Place, cut: bool) -> None:
         """Take note of bytes that the capture does not have; `cut` if the snaplen is to blame."""
-        if self._state == _OTHER:
+        if self.state == OTHER:
             return
         self._cut_end = position + size if cut else -1
         self._decide(size)
         if not cut:
             self._report_gap(position, size, place)
-        if self._state == _MESSAGES and len(self._buffer) >= _PREAMBLE:
+        if self.state == MESSAGES and len(self._buffer) >= _PREAMBLE:
             self._begin_cut_message()
-        if self._state == _PAYLOAD:
+        if self.state == PAYLOAD:
             self._hole_in_payload(size, cut)
-        elif self._state != _OTHER:
+        elif self.state != OTHER:
             self._lose(cut)
 
     def end(self, place: Place, reason: StreamEnd) -> None:
         """The stream is over; say what was left unfinished."""
         self._cut_end = -1
         self._decide(0)
-        if self._state == _PAYLOAD and self._held and self._message is not None:
+        if self.state == PAYLOAD and self._held and self.message is not None:
             # Nothing follows that could contradict it.
             self._held = False
-            self._found(self._message.first, self._message.offset, _PAYLOAD)
+            self._found(self.message.first, self.message.offset, PAYLOAD)
         if self.is_raft:
             self._report_unfinished(place, reason)
             self._events.append(StreamClosed(self.stream, place, reason))
@@ -199,28 +217,28 @@ class Framer:
 
     def _step(self) -> bool:
         """Go on as far as the buffer allows; whether there may be more to do."""
-        if not self._buffer and self._state != _UNSURE:
+        if not self._buffer and self.state != _UNSURE:
             return False
-        if self._state == _MESSAGES:
+        if self.state == MESSAGES:
             return self._next_message()
-        if self._state == _PAYLOAD:
+        if self.state == PAYLOAD:
             return self._payload_from_buffer()
-        if self._state == _LOST:
+        if self.state == _LOST:
             return self._search(final=False)
-        if self._state == _UNSURE:
+        if self.state == _UNSURE:
             return self._confirm(final=False)
-        if self._state == _MIDWAY:
+        if self.state == _MIDWAY:
             return self._open_midway(final=False)
-        return self._state == _OPENING and self._open(0)
+        return self.state == _OPENING and self._open(0)
 
     def _decide(self, missing: int) -> None:
         """The next bytes will not come: judge by those that are there. `missing` bytes of them are known to exist."""
-        if self._state == _OPENING and self._buffer:
+        if self.state == _OPENING and self._buffer:
             self._open(missing)
-        if self._state == _MIDWAY and self._buffer:
+        if self.state == _MIDWAY and self._buffer:
             self._open_midway(final=True)
-        while (self._state == _UNSURE and self._confirm(final=True)) or (
-            self._state == _LOST and self._buffer and self._search(final=True)
+        while (self.state == _UNSURE and self._confirm(final=True)) or (
+            self.state == _LOST and self._buffer and self._search(final=True)
         ):
             while self._step():
                 pass
@@ -268,11 +286,11 @@ class Framer:
 
     def _go_on_after_opening(self, length: int) -> None:
         """Step over the handshake, of which the end may be cut off: then what is left of it passes like a payload."""
-        self._state = _MESSAGES
+        self.state = MESSAGES
         cut = length - len(self._buffer)
         self._drop(min(length, len(self._buffer)))
         if cut > 0:
-            self._message, self._remaining, self._state = None, cut, _PAYLOAD
+            self.message, self.remaining, self.state = None, cut, PAYLOAD
 
     def _recognised(self) -> None:
         """Know that this is Raft, and tell of the gaps so far."""
@@ -281,8 +299,8 @@ class Framer:
         self._gaps.clear()
 
     def _ignore(self) -> None:
-        self._state = _OTHER
-        self._message = None
+        self.state = OTHER
+        self.message = None
         self._sink = None
         self._gaps.clear()
         self._buffer.clear()
@@ -347,7 +365,7 @@ class Framer:
 
     def _begin(self, message: Message, size: int, remaining: int, held: bool) -> None:
         """Step over `size` bytes of the message that are in the buffer; then the `remaining` ones pass."""
-        self._message = message
+        self.message = message
         self._held = held
         self._last_order = -1
         end = self._position + size
@@ -356,15 +374,15 @@ class Framer:
                 self._needs(order, place)
         self._drop(size)
         self._sink = sink_for(message, self._options.keep_payload, self._options.hash_payload)
-        self._remaining = remaining
-        self._state = _PAYLOAD
+        self.remaining = remaining
+        self.state = PAYLOAD
         if not remaining:
             self._complete()
 
     def _payload_from_buffer(self) -> bool:
-        while self._remaining and self._buffer:
+        while self.remaining and self._buffer:
             end = self._marks[1][0] if len(self._marks) > 1 else self._position + len(self._buffer)
-            piece = min(self._remaining, end - self._position)
+            piece = min(self.remaining, end - self._position)
             _, order, place = self._marks[0]
             content = bytes(self._buffer[:piece])
             self._drop(piece)
@@ -372,29 +390,29 @@ class Framer:
         return bool(self._buffer)
 
     def _pass_payload(self, content: bytes, order: int, place: Place) -> None:
-        self._remaining -= len(content)
+        self.remaining -= len(content)
         self._needs(order, place)
         if self._sink is not None:
             self._sink.feed(content)
-        if not self._remaining:
+        if not self.remaining:
             self._complete()
 
     def _needs(self, order: int, place: Place) -> None:
         """The current message needs this packet: the last of them all completes it."""
-        if self._message is not None and order > self._last_order:
+        if self.message is not None and order > self._last_order:
             self._last_order = order
-            self._message.place = place
+            self.message.place = place
 
     def _hole_in_payload(self, size: int, cut: bool) -> None:
         """The missing bytes count off what is still to come, so that framing goes on behind the payload."""
-        message = self._message
-        taken = min(size, self._remaining)
-        self._remaining -= taken
+        message = self.message
+        taken = min(size, self.remaining)
+        self.remaining -= taken
         if message is not None and message.missing is not None:
             message.missing += taken
         if self._sink is not None:
             self._sink.skip(taken)
-        if not self._remaining:
+        if not self.remaining:
             self._complete()
         if size > taken:
             self._decide(0)
@@ -405,14 +423,14 @@ class Framer:
             self._sink.finish()
             self._sink = None
         if self._held:
-            self._state = _UNSURE
+            self.state = _UNSURE
             return
-        self._state = _MESSAGES
-        if self._message is not None:
-            self._emit(self._message)
+        self.state = MESSAGES
+        if self.message is not None:
+            self._emit(self.message)
 
     def _emit(self, message: Message) -> None:
-        self._message = None
+        self.message = None
         self._events.append(message)
         if message.type in table.RESERVED:
             # Nobody knows how long the payload of such a message is.
@@ -424,22 +442,22 @@ class Framer:
 
     def _lose(self, cut: bool) -> None:
         """What comes next may begin anywhere in a message; nothing in the buffer is of use."""
-        lost = self._state == _LOST
-        quiet, skipped = (self._quiet, self._skipped) if lost else (True, 0)
-        skipped += len(self._buffer)
+        lost = self.state == _LOST
+        quiet = self._quiet or not lost
+        skipped = len(self._buffer) + (self._skipped if lost else 0)
         self._drop(len(self._buffer))
         self._seek(cut and quiet)
         self._skipped = skipped
 
     def _seek(self, cut: bool) -> None:
         """Look for a message from the buffer's start on."""
-        self._message = None
+        self.message = None
         self._held = False
         self._searched = 0
         self._judged = 0
         self._skipped = 0
         self._quiet = cut
-        self._state = _LOST
+        self.state = _LOST
 
     def _malformed(self, detail: str) -> None:
         """The bytes at the buffer's start contradict themselves; the stream goes on at the next message."""
@@ -542,7 +560,7 @@ class Framer:
 
     def _confirm(self, final: bool) -> bool:
         """Believe the message that has just passed, or not, by what follows it."""
-        message = self._message
+        message = self.message
         assert message is not None
         follows = self._message_follows(message.type, 0, final)
         if follows is None:
@@ -557,14 +575,14 @@ class Framer:
             self._skipped = skipped
         return True
 
-    def _found(self, place: Place, offset: int | None, state: int = _MESSAGES) -> None:
+    def _found(self, place: Place, offset: int | None, state: int = MESSAGES) -> None:
         """Framing is known again, from the message at this place on."""
         if not self.is_raft:
             self._recognised()
         if self._skipped and not self._quiet:
             self._report("resync", place, offset, self._skipped, "bytes passed over before framing was found again")
         self._skipped = 0
-        self._state = state
+        self.state = state
 
     # Books
 
@@ -579,17 +597,17 @@ class Framer:
             marks.popleft()
 
     def _offset(self, position: int) -> int | None:
-        return None if self._origin is None else position - self._origin
+        return None if self.origin == UNKNOWN else position - self.origin
 
     def _report_unfinished(self, place: Place, reason: StreamEnd) -> None:
-        message = self._message
-        size: int | None = self._remaining
-        if message is not None and self._state == _PAYLOAD and not self._held:
-            message.missing = (message.missing or 0) + self._remaining
+        message = self.message
+        size: int | None = self.remaining
+        if message is not None and self.state == PAYLOAD and not self._held:
+            message.missing = (message.missing or 0) + self.remaining
             total = _PREAMBLE + message.preamble.header_length + (message.payload_length or 0)
-            detail = f"{message.name}: {total - self._remaining} of {total} bytes, then {_END_WORDS[reason]}"
+            detail = f"{message.name}: {total - self.remaining} of {total} bytes, then {_END_WORDS[reason]}"
             offset = message.offset
-        elif self._state == _MESSAGES and self._buffer:
+        elif self.state == MESSAGES and self._buffer:
             size, offset = None, self._offset(self._position)
             message = self._cut_message() if len(self._buffer) >= _PREAMBLE else None
             name = message.name if message else "a preamble"

@@ -14,6 +14,8 @@ MAX_PENDING = 16 * 1024 * 1024
 """Bytes of one direction that are kept behind a hole; a TCP window is rarely larger."""
 _CHUNK_COST = 200
 """Bytes that a waiting segment costs beside its data, so that many tiny ones are bounded too."""
+UNKNOWN = -1
+"""A position that is not known (yet); positions of bytes are never negative."""
 
 
 class Chunk(NamedTuple):
@@ -74,24 +76,31 @@ class Reassembly:
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
-        self._reference: int | None = None
+        self._reference = UNKNOWN
         self._pending: list[Chunk] = []
         self.pending_bytes = 0
-        self.origin: int | None = None
+        self.origin = UNKNOWN
         """Position of the stream's first byte, known from its SYN."""
-        self.next: int | None = None
-        """Position of the next byte to deliver; None until the start is known or given up."""
-        self.acknowledged: int | None = None
-        """Position up to which the receiver has acknowledged."""
+        self.next = UNKNOWN
+        """Position of the next byte to deliver; unknown until the start is known or given up."""
+        self.acknowledged = UNKNOWN
+        """Position up to which the receiver has acknowledged, where that is beyond what was delivered."""
         self.limit_reached = False
         """Whether MAX_PENDING ever made it skip a hole."""
 
     def position(self, sequence: int) -> int:
         """Unwrap a sequence number: the position nearest to the last one seen."""
-        if self._reference is None:
+        if self._reference == UNKNOWN:
             self._reference = sequence + _SEQUENCES
-        distance = (sequence - self._reference + _HALF) % _SEQUENCES - _HALF
-        return self._reference + distance
+        # In-order bytes that were passed over at once have moved only `next`.
+        reference = max(self._reference, self.next)
+        distance = (sequence - reference + _HALF) % _SEQUENCES - _HALF
+        return reference + distance
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether bytes wait behind a hole."""
+        return bool(self._pending)
 
     @property
     def has_data(self) -> bool:
@@ -106,45 +115,43 @@ class Reassembly:
         """
         if not self._pending:
             return False
-        return self.next is None or (self.acknowledged is not None and self.acknowledged > self.next)
+        return self.next == UNKNOWN or self.acknowledged > self.next
 
     @property
     def is_midway(self) -> bool:
         """Whether data was delivered although the stream's start was not seen."""
-        return self.next is not None and self.origin is None
+        return self.next != UNKNOWN and self.origin == UNKNOWN
 
     def contradicts_start(self, sequence: int) -> bool:
         """Whether a SYN with this sequence number cannot be that of this stream."""
         start = self.position(sequence) + 1
-        if self.origin is not None:
+        if self.origin != UNKNOWN:
             return start != self.origin
-        if self.next is None and self._pending:
+        if self.next == UNKNOWN and self._pending:
             return not 0 <= self._pending[0].position - start < FAR
         return self.is_midway
 
     def is_far(self, sequence: int) -> bool:
         """Whether data with this sequence number cannot belong to this stream."""
-        return self.next is not None and abs(self.position(sequence) - self.next) > FAR
+        return self.next != UNKNOWN and abs(self.position(sequence) - self.next) > FAR
 
     def start(self, sequence: int) -> None:
         """Take a SYN with this sequence number."""
         self.origin = self.position(sequence) + 1
         self._sink.start(self.origin)
-        if self.next is None:
+        if self.next == UNKNOWN:
             self.next = self.origin
             self._drain()
 
     def acknowledge(self, sequence: int) -> None:
         """Take an acknowledgement number of the receiver."""
-        if self._reference is not None:
-            position = self.position(sequence)
-            if self.acknowledged is None or position > self.acknowledged:
-                self.acknowledged = position
+        if self._reference != UNKNOWN:
+            self.acknowledged = max(self.acknowledged, self.position(sequence))
 
     def receive(self, chunk: Chunk) -> None:
         """Take the bytes of one segment; deliver what has become contiguous."""
-        self._reference = max(self._reference or 0, chunk.position)
-        if self.next is None or chunk.position > self.next:
+        self._reference = max(self._reference, chunk.position)
+        if self.next == UNKNOWN or chunk.position > self.next:
             insort(self._pending, chunk)
             self.pending_bytes += len(chunk.data) + _CHUNK_COST
             while self.pending_bytes > MAX_PENDING:
@@ -159,22 +166,22 @@ class Reassembly:
         if self._pending:
             self._skip_to(self._pending[0].position, self._pending[0].place)
 
-    def give_up(self, acknowledged: int | None) -> None:
+    def give_up(self, acknowledged: int) -> None:
         """Give up the stream's start if it was not seen, and all holes up to the position that was acknowledged."""
-        if self.next is None:
+        if self.next == UNKNOWN:
             self.skip_hole()
-        while acknowledged is not None and self._pending and self.next is not None and self.next < acknowledged:
+        while self._pending and self.next < acknowledged:
             self._skip_to(min(acknowledged, self._pending[0].position), self._pending[0].place)
 
-    def flush(self, fin: int | None, place: Place) -> None:
+    def flush(self, fin: int, place: Place) -> None:
         """Give up all holes: nothing more will come. `fin` is the position of the FIN, if it was seen, `place` its."""
         while self._pending:
             self.skip_hole()
-        if fin is not None and self.next is not None and 0 < fin - self.next <= FAR:
+        if self.next != UNKNOWN and 0 < fin - self.next <= FAR:
             self._skip_to(fin, place)
 
     def _skip_to(self, position: int, place: Place) -> None:
-        if self.next is None:
+        if self.next == UNKNOWN:
             self._sink.midway()
         else:
             self._sink.hole(self.next, position - self.next, place, cut=False)
@@ -184,7 +191,7 @@ class Reassembly:
     def _drain(self) -> None:
         pending = self._pending
         count = 0
-        while count < len(pending) and self.next is not None and pending[count].position <= self.next:
+        while count < len(pending) and pending[count].position <= self.next:
             chunk = pending[count]
             count += 1
             self.pending_bytes -= len(chunk.data) + _CHUNK_COST
@@ -194,7 +201,6 @@ class Reassembly:
 
     def _deliver(self, chunk: Chunk) -> None:
         position, data, end, order, place = chunk
-        assert self.next is not None
         known = position + len(data)
         if position < self.next:
             data = data[self.next - position :]

@@ -1,0 +1,257 @@
+"""Packets and messages as columns, which is how stages pass many at a time; objects are made of them on demand.
+
+A column is a list of integers, or where this module is compiled an array of 64-bit integers.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING, cast
+
+from raft_dissect import wire
+from raft_dissect.values import Message, Packet, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from raft_dissect.values import Event, Stream
+
+COMPILED = not __file__.endswith(".py")
+_ROOM = 4096
+WORDS = 5
+"""Words of a header that have columns; no fixed form of any message has more."""
+_WORD = 8
+_LARGEST = 2**63 - 1
+_MOST_PREAMBLES = 4096
+
+
+def _column(room: int, code: str = "q") -> list[int]:
+    return cast("list[int]", array(code, bytes(room * 8))) if COMPILED else [0] * room
+
+
+def _grown(column: list[int], code: str = "q") -> list[int]:
+    """A column with twice the room."""
+    if not COMPILED:
+        return column + [0] * len(column)
+    content = memoryview(cast("array[int]", column)).tobytes()
+    return cast("list[int]", array(code, content + bytes(len(content))))
+
+
+class PacketColumns:
+    """Where a reader keeps the records of the bytes that it was fed last; it is written anew each time."""
+
+    __slots__ = ("captured", "originals", "room", "starts", "times")
+
+    def __init__(self) -> None:
+        self.room = _ROOM
+        self.starts = _column(_ROOM)
+        """Where in the buffer each packet begins."""
+        self.captured = _column(_ROOM)
+        self.originals = _column(_ROOM)
+        self.times = _column(_ROOM)
+
+    def longest(self, begin: int, end: int) -> int:
+        """Captured bytes of the longest packet of some rows; 0 if there is none."""
+        if not COMPILED:
+            return max(self.captured[begin:end], default=0)
+        longest = 0
+        for row in range(begin, end):
+            longest = max(longest, self.captured[row])
+        return longest
+
+    def size(self, begin: int, end: int) -> int:
+        """Captured bytes of the packets of some rows."""
+        if not COMPILED:
+            return sum(self.captured[begin:end])
+        size = 0
+        for row in range(begin, end):
+            size += self.captured[row]
+        return size
+
+    def grow(self) -> None:
+        """Make room for twice as many packets."""
+        self.room *= 2
+        self.starts = _grown(self.starts)
+        self.captured = _grown(self.captured)
+        self.originals = _grown(self.originals)
+        self.times = _grown(self.times)
+
+
+class PacketBlock:
+    """Packets that follow one another in one file, valid until the file's reader is fed again."""
+
+    __slots__ = ("begin", "buffer", "columns", "end", "file", "frame", "link_type")
+
+    def __init__(
+        self, columns: PacketColumns, begin: int, end: int, buffer: bytes, link_type: int, frame: int, file: int
+    ) -> None:
+        self.columns = columns
+        self.begin = begin
+        self.end = end
+        """The packets are those of the columns from `begin` on, before `end`."""
+        self.buffer = buffer
+        self.link_type = link_type
+        self.frame = frame
+        """Number of the first packet."""
+        self.file = file
+
+    def __len__(self) -> int:
+        return self.end - self.begin
+
+    def __iter__(self) -> Iterator[Packet]:
+        return map(self.packet, range(self.begin, self.end))
+
+    def packet(self, index: int) -> Packet:
+        """The packet at an index of the columns."""
+        columns = self.columns
+        start = columns.starts[index]
+        data = self.buffer[start : start + columns.captured[index]]
+        frame = self.frame + index - self.begin
+        return Packet(data, columns.times[index], self.link_type, columns.originals[index], frame, self.file)
+
+    def part(self, begin: int, end: int) -> PacketBlock:
+        """The packets at some indexes of the columns."""
+        frame = self.frame + begin - self.begin
+        return PacketBlock(self.columns, begin, end, self.buffer, self.link_type, frame, self.file)
+
+
+class MessageBatch:
+    """The messages that became complete with one block of packets, and what else became certain meanwhile.
+
+    It is valid until the engine is fed again; what is made of it (messages, lists) stays valid.
+    """
+
+    __slots__ = (
+        "_kept",
+        "_layout",
+        "_others",
+        "buffer",
+        "file",
+        "frames",
+        "headers",
+        "offsets",
+        "payloads",
+        "room",
+        "rows",
+        "shapes",
+        "streams",
+        "times",
+        "word0",
+        "word1",
+        "word2",
+        "word3",
+        "word4",
+    )
+
+    def __init__(self, layout: str | None) -> None:
+        self._layout = layout
+        self._kept: dict[int, Message] = {}
+        self._others: list[tuple[int, Event]] = []
+        self.buffer = b""
+        self.file = 0
+        self.rows = 0
+        """Messages so far."""
+        self.room = _ROOM
+        self.streams: list[Stream | None] = [None] * _ROOM
+        self.shapes = _column(_ROOM)
+        """The first word of the preamble, and from bit 32 on the length of the header."""
+        self.headers = _column(_ROOM)
+        """Where in the buffer each header begins."""
+        self.offsets = _column(_ROOM)
+        """Of each message in its stream; -1 when the start of the stream was not seen."""
+        self.frames = _column(_ROOM)
+        self.times = _column(_ROOM)
+        self.payloads = _column(_ROOM)
+        """Length of each payload; -1 when it is unknown."""
+        self.word0 = _column(_ROOM, "Q")
+        self.word1 = _column(_ROOM, "Q")
+        self.word2 = _column(_ROOM, "Q")
+        self.word3 = _column(_ROOM, "Q")
+        self.word4 = _column(_ROOM, "Q")
+
+    def begin(self, buffer: bytes, file: int) -> None:
+        """Forget everything, for the messages of another block."""
+        self._kept.clear()
+        self._others.clear()
+        self.buffer = buffer
+        self.file = file
+        self.rows = 0
+
+    def grow(self) -> None:
+        """Make room for twice as many messages."""
+        self.streams += [None] * self.room
+        self.room *= 2
+        self.shapes = _grown(self.shapes)
+        self.headers = _grown(self.headers)
+        self.offsets = _grown(self.offsets)
+        self.frames = _grown(self.frames)
+        self.times = _grown(self.times)
+        self.payloads = _grown(self.payloads)
+        self.word0 = _grown(self.word0, "Q")
+        self.word1 = _grown(self.word1, "Q")
+        self.word2 = _grown(self.word2, "Q")
+        self.word3 = _grown(self.word3, "Q")
+        self.word4 = _grown(self.word4, "Q")
+
+    def add(self, event: Event) -> None:
+        """Take what exists as an object already."""
+        if not isinstance(event, Message):
+            self._others.append((self.rows, event))
+            return
+        if self.rows == self.room:
+            self.grow()
+        row = self.rows
+        self.rows += 1
+        self._kept[row] = event
+        preamble = event.preamble
+        self.streams[row] = event.stream
+        self.shapes[row] = preamble.type | preamble.version << 16 | min(preamble.header_length, 2**31 - 1) << 32
+        self.headers[row] = -1
+        self.offsets[row] = -1 if event.offset is None else event.offset
+        self.frames[row] = event.place.frame
+        self.times[row] = event.place.time_ns
+        self.payloads[row] = -1 if event.payload_length is None else min(event.payload_length, _LARGEST)
+        header = event.header[: WORDS * _WORD].ljust(WORDS * _WORD, b"\0")
+        words = [int.from_bytes(header[at : at + _WORD], "little") for at in range(0, WORDS * _WORD, _WORD)]
+        self.word0[row], self.word1[row], self.word2[row], self.word3[row], self.word4[row] = words
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def __iter__(self) -> Iterator[Event]:
+        """Every event in the order in which it became certain."""
+        row = 0
+        for before, event in self._others:
+            while row < before:
+                yield self.message(row)
+                row += 1
+            yield event
+        while row < self.rows:
+            yield self.message(row)
+            row += 1
+
+    def message(self, row: int) -> Message:
+        """The message at a row."""
+        kept = self._kept.get(row)
+        if kept is not None:
+            return kept
+        shape = self.shapes[row]
+        preamble = _PREAMBLES.get(shape)
+        if preamble is None:
+            if len(_PREAMBLES) == _MOST_PREAMBLES:
+                _PREAMBLES.clear()
+            preamble = _PREAMBLES[shape] = wire.Preamble(shape & 0xFF, shape >> 16 & 0xFF, shape >> 32, True)
+        stream = self.streams[row]
+        assert stream is not None
+        offset: int | None = self.offsets[row]
+        if offset == -1:
+            offset = None
+        message = Message(stream, offset, Place(self.times[row], self.frames[row], self.file), preamble, self._layout)
+        at = self.headers[row]
+        message.header = self.buffer[at : at + preamble.header_length]
+        message.payload_length = self.payloads[row]
+        return message
+
+
+_PREAMBLES: dict[int, wire.Preamble] = {}
+"""By shape: messages of one shape share their preamble."""

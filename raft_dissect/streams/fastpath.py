@@ -1,0 +1,361 @@
+"""Segments of known connections in their order, and ordinary messages in them, straight from the columns of a block.
+
+Everything else goes to the engine, packet by packet. What is done here is what the engine would do too, so the result
+does not depend on which of them a packet meets.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from raft_dissect import octets
+from raft_dissect.columns import WORDS
+from raft_dissect.streams import connections, framing, reassembly
+from raft_dissect.streams.reassembly import Chunk
+from raft_dissect.values import Message
+from raft_dissect.wire import Preamble, table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from raft_dissect.columns import MessageBatch, PacketBlock
+    from raft_dissect.streams.connections import Direction
+
+COMPILED = not __file__.endswith(".py")
+
+# What stands here under a name of its own is a C constant in the compiled form.
+_NOTHING, _NO_DATA = connections.NOTHING, connections.NO_DATA
+_IN_ORDER, _IGNORED = connections.IN_ORDER, connections.IGNORED
+_MESSAGES, _PAYLOAD, _OTHER = framing.MESSAGES, framing.PAYLOAD, framing.OTHER
+_UNKNOWN = reassembly.UNKNOWN
+
+NEVER = 2**63 - 1
+"""Nanoseconds since the Unix epoch: later than all capture times."""
+_IPV4 = 0x0800
+_PLAIN_IPV4 = 0x45
+"""Version 4, and a header of five words: no options."""
+_TCP = 6
+_IP_HEADER = 20
+_LEAST = 40
+"""Bytes of an IPv4 and a TCP header without options."""
+_ENDS = 7
+"""FIN, SYN and RST."""
+_SYN = 2
+_ACK = 16
+_MASK = 0xFFFFFFFF
+_HALF = 1 << 31
+
+_LINKS: dict[int, tuple[int, int]] = {1: (14, 12), 12: (0, -1), 14: (0, -1), 101: (0, -1), 113: (16, 14), 276: (20, 0)}
+"""By link type: where the network header begins, and where the ethertype stands, -1 for nowhere."""
+_HEADERS = struct.Struct(">BxHxxHxB2x12sIIBB").unpack_from
+"""IPv4 and TCP: version, total length, fragment bits, protocol, key, sequence, acknowledgement, words, flags."""
+
+_PREAMBLE = 16
+_PREAMBLE_AND_WORDS = _PREAMBLE + 40
+_APPEND_ENTRIES = table.APPEND_ENTRIES
+_WORD = 8
+_FIXED_WORDS = 40
+"""Bytes of an AppendEntries header before its entries."""
+_ENTRY = 16
+_CHANGE = table.CHANGE
+_MOST_ENTRIES = 1 << 20
+_ALWAYS_ZERO = 0xFF00FF00
+"""Bits of the first word of a preamble: beside the type and the version all are zero."""
+_START = struct.Struct("<IIQ").unpack_from
+_WORDS = [struct.Struct(f"<{count}Q").unpack_from for count in range(6)]
+_ENTRIES = struct.Struct("<8xB3xI").iter_unpack
+_SLOTS = 1024
+
+
+def _ordinary_shapes() -> bytes:
+    """At type | version << 3 | words of the header << 6: whether a release writes such a message, of words alone.
+
+    AppendEntries, of any length, stand at no words.
+    """
+    shapes = bytearray(1 << 9)
+    for message in table.MESSAGES:
+        for form in message.forms:
+            words, rest = divmod(sum(field.size for field in form.fields), _WORD)
+            if message.number == table.APPEND_ENTRIES:
+                shapes[message.number | form.version << 3] = 1
+            elif message.number not in (table.INSTALL_SNAPSHOT, *table.RESERVED) and words <= WORDS and not rest:
+                shapes[message.number | form.version << 3 | words << 6] = 1
+    return bytes(shapes)
+
+
+_ORDINARY = _ordinary_shapes()
+
+
+class FastPath:
+    """Goes through blocks of packets.
+
+    `closer` is called with the index of each packet that needs a closer look, `framed` with each direction whose framer
+    was given bytes. The directions of all connections and the time are shared with the engine.
+    """
+
+    __slots__ = (
+        "_batch",
+        "_closer",
+        "_data",
+        "_framed",
+        "_layout",
+        "_slots",
+        "_view",
+        "directions",
+        "due",
+        "now",
+        "order",
+    )
+
+    def __init__(self, layout: str | None, closer: Callable[[int], None], framed: Callable[[Direction], None]) -> None:
+        self._layout = layout
+        self._closer = closer
+        self._framed = framed
+        self.directions: dict[bytes, Direction] = {}
+        """By key, both of each connection."""
+        self.now = -NEVER
+        """The latest time of any packet, in nanoseconds since the Unix epoch."""
+        self.due = NEVER
+        """When the engine wants to look after what waits."""
+        self.order = 0
+        """Counts the packets with payload that were looked at closely."""
+        self._slots: list[Direction | None] = [None] * _SLOTS
+
+    def run(self, block: PacketBlock, batch: MessageBatch) -> None:  # noqa: C901 - calls cost more than all it does
+        """Go through all packets of a block; what becomes complete goes into the batch."""
+        closer = self._closer
+        begin, end = block.begin, block.end
+        if block.link_type not in _LINKS:
+            for index in range(begin, end):
+                closer(index)
+            return
+        network, type_at = _LINKS[block.link_type]
+        least = network + _LEAST
+        data = block.buffer
+        view = data
+        self._data = data
+        self._view = view
+        self._batch = batch
+        frame = block.frame - begin
+        columns = block.columns
+        starts, lengths, originals, times = columns.starts, columns.captured, columns.originals, columns.times
+        directions = self.directions
+        now = self.now
+        for index in range(begin, end):
+            time_ns = times[index]
+            if time_ns > now:
+                now = self.now = time_ns
+            length = lengths[index]
+            if length < least or length != originals[index] or now >= self.due:
+                closer(index)
+                continue
+            start = starts[index]
+            at = start + network
+            stop = start + length
+            if type_at >= 0 and (view[start + type_at] != 8 or view[start + type_at + 1]):
+                closer(index)
+                continue
+            if COMPILED:
+                version = view[at]
+                total = octets.u16be(view, at + 2)
+                fragment = octets.u16be(view, at + 6)
+                protocol = view[at + 9]
+                sequence = octets.u32be(view, at + 24)
+                acknowledgement = octets.u32be(view, at + 28)
+                words = view[at + 32]
+                flags = view[at + 33]
+                hosts = octets.u32be(view, at + 12)
+                hosts = hosts << 32 | octets.u32be(view, at + 16)
+                direction = self._find(hosts, octets.u32be(view, at + 20), at + 12)
+            else:
+                version, total, fragment, protocol, key, sequence, acknowledgement, words, flags = _HEADERS(data, at)
+                direction = directions.get(key)
+            if direction is None or version != _PLAIN_IPV4 or fragment & 0x3FFF or protocol != _TCP:
+                closer(index)
+                continue
+            ease = direction.ease
+            if ease == _IGNORED and not flags & _SYN:
+                continue
+            payload = at + _IP_HEADER + (words >> 4) * 4
+            if total:
+                if at + total > stop:
+                    closer(index)
+                    continue
+                stop = at + total
+            if ease == _NOTHING or flags & _ENDS or payload < at + _LEAST or payload > stop:
+                closer(index)
+                continue
+            expected = direction.reassembly.next
+            if (sequence != expected & _MASK and expected != _UNKNOWN) or (payload != stop and ease != _IN_ORDER):
+                closer(index)
+                continue
+            # An acknowledgement of what was delivered says nothing new.
+            known = direction.peer.reassembly.next
+            if flags & _ACK and known != _UNKNOWN and (known - acknowledgement) & _MASK >= _HALF:
+                closer(index)
+                continue
+            if payload != stop:
+                direction.reassembly.next = expected + stop - payload
+                direction.last_ns = time_ns
+                direction.last_frame = frame + index
+                direction.last_file = block.file
+                self._payload(direction, payload, stop)
+
+    def _find(self, hosts: int, ports: int, at: int) -> Direction | None:
+        """The direction with these addresses and ports, which stand at a place of the buffer."""
+        slot = (hosts + (hosts >> 32) * 3 + ports * 5 + (ports >> 16) * 7) % _SLOTS
+        direction = self._slots[slot]
+        if (
+            direction is not None
+            and direction.ports == ports
+            and direction.hosts == hosts
+            and direction.ease != _NOTHING
+        ):
+            return direction
+        direction = self.directions.get(self._data[at : at + 12])
+        if direction is not None:
+            self._slots[slot] = direction
+        return direction
+
+    def _payload(self, direction: Direction, at: int, stop: int) -> None:
+        """Take the next bytes of a stream."""
+        framer = direction.framer
+        if framer.state == _OTHER:
+            return
+        if framer.state == _PAYLOAD:
+            remaining = framer.remaining
+            if stop - at < remaining:
+                framer.remaining = remaining - (stop - at)
+                direction.passed = True
+                return
+            at += remaining
+            self._complete(direction)
+        if at < stop:
+            at = self._messages(direction, at, stop)
+        if at < stop:
+            self._rest(direction, at, stop)
+
+    def _complete(self, direction: Direction) -> None:
+        """The payload that was passing is over."""
+        framer = direction.framer
+        framer.remaining = 0
+        framer.state = _MESSAGES
+        direction.passed = False
+        message = framer.message
+        if message is not None:
+            framer.message = None
+            message.place = direction.last
+            self._batch.add(message)
+
+    def _messages(self, direction: Direction, at: int, stop: int) -> int:  # noqa: C901 - as above
+        """Take ordinary messages, the first of which begins at `at`; give the place after the last of them."""
+        data, view, batch = self._data, self._view, self._batch
+        before = direction.reassembly.next - direction.framer.origin - stop
+        if direction.framer.origin == _UNKNOWN:
+            before = _UNKNOWN - _MASK - stop
+        largest = len(data)
+        while stop - at >= _PREAMBLE:
+            if at + _PREAMBLE_AND_WORDS > largest:
+                break
+            if COMPILED:
+                head = octets.u32le(view, at)
+                reserved = octets.u32le(view, at + 4)
+                size = octets.u64le(view, at + 8)
+            else:
+                head, reserved, size = _START(data, at)
+            header = at + _PREAMBLE
+            if reserved or head & _ALWAYS_ZERO or size > largest or header + size > stop:
+                break
+            term = first = second = third = fourth = payload = 0
+            if head & 0xFF == _APPEND_ENTRIES:
+                if size < _FIXED_WORDS:
+                    break
+                if COMPILED:
+                    term = octets.u64le(view, header)
+                    first = octets.u64le(view, header + 8)
+                    second = octets.u64le(view, header + 16)
+                    third = octets.u64le(view, header + 24)
+                    fourth = octets.u64le(view, header + 32)
+                else:
+                    term, first, second, third, fourth = _WORDS[5](data, header)
+                if fourth > _MOST_ENTRIES or size - fourth * _ENTRY not in (40, 48):
+                    break
+                if not _ORDINARY[head & 7 | head >> 13]:
+                    break
+                if fourth:
+                    payload = self._sizes(header + _FIXED_WORDS, fourth)
+                    if payload < 0:
+                        break
+            elif head & 0xFF < 8 and head >> 16 < 8 and size <= _FIXED_WORDS and not size & 7:
+                if not _ORDINARY[head & 7 | head >> 13 | size << 3]:
+                    break
+                if COMPILED:
+                    term = octets.u64le(view, header)
+                    first = octets.u64le(view, header + 8) if size > 8 else 0
+                    second = octets.u64le(view, header + 16) if size > 16 else 0
+                    third = octets.u64le(view, header + 24) if size > 24 else 0
+                    fourth = octets.u64le(view, header + 32) if size > 32 else 0
+                else:
+                    term, first, second, third, fourth = (*_WORDS[size >> 3](data, header), 0, 0, 0, 0)[:5]
+            else:
+                break
+            end = header + size + payload
+            if end > stop:
+                self._begin(direction, head, header, size, payload, end - stop, before + at)
+                return stop
+            row = batch.rows
+            if row == batch.room:
+                batch.grow()
+            batch.rows = row + 1
+            batch.streams[row] = direction.stream
+            batch.shapes[row] = head | size << 32
+            batch.headers[row] = header
+            batch.offsets[row] = max(before + at, -1)
+            batch.frames[row] = direction.last_frame
+            batch.times[row] = direction.last_ns
+            batch.payloads[row] = payload
+            batch.word0[row] = term
+            batch.word1[row] = first
+            batch.word2[row] = second
+            batch.word3[row] = third
+            batch.word4[row] = fourth
+            at = end
+        return at
+
+    def _sizes(self, at: int, entries: int) -> int:
+        """Bytes of all entries whose headers begin at `at`; -1 when one is a change, whose data is to be kept."""
+        total = 0
+        if COMPILED:
+            for entry in range(at, at + entries * _ENTRY, _ENTRY):
+                if self._view[entry + 8] == _CHANGE:
+                    return -1
+                total += octets.u32le(self._view, entry + 12)
+            return total
+        for kind, size in _ENTRIES(self._data[at : at + entries * _ENTRY]):
+            if kind == _CHANGE:
+                return -1
+            total += size
+        return total
+
+    def _begin(
+        self, direction: Direction, head: int, header: int, size: int, payload: int, remaining: int, offset: int
+    ) -> None:
+        """Begin a message whose last bytes are still to come."""
+        framer = direction.framer
+        preamble = Preamble(head & 0xFF, head >> 16, size, True)
+        place = direction.last
+        message = Message(direction.stream, offset if offset >= 0 else None, place, preamble, self._layout)
+        message.header = self._data[header : header + size]
+        message.payload_length = payload
+        framer.message = message
+        framer.remaining = remaining
+        framer.state = _PAYLOAD
+
+    def _rest(self, direction: Direction, at: int, stop: int) -> None:
+        """Give the framer what is not ordinary, or not all of a message's header."""
+        position = direction.reassembly.next - (stop - at)
+        data = self._data[at:stop]
+        self.order += 1
+        direction.framer.data(Chunk(position, data, position + len(data), self.order, direction.last))
+        self._framed(direction)
