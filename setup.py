@@ -1,0 +1,85 @@
+"""Compile every module that has a .pxd beside it, where Cython and a C compiler are there; all else is in setup.cfg."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from raft_dissect.form import module_names  # noqa: E402 - this checkout's, which the line above lets Python find
+
+DIRECTIVES = {
+    "language_level": "3",
+    "annotation_typing": False,  # C types come from the .pxd alone: an annotation means the same in both forms
+    "boundscheck": True,  # captures are hostile
+    "wraparound": True,
+    "initializedcheck": True,
+    "overflowcheck": True,  # an error instead of a wrong number, where Python's integer would have grown
+    "cdivision": False,
+}
+"""What the compiled form does as Python does it."""
+
+
+def wanted_form() -> str:
+    """What the environment asks for: `compiled`, `uncompiled`, or an empty string for what suits the installation."""
+    form = os.environ.get("RAFT_DISSECT_FORM", "")
+    if form not in ("", "compiled", "uncompiled"):
+        raise SystemExit(f"RAFT_DISSECT_FORM must be compiled or uncompiled, not {form}")
+    return form
+
+
+class BuildModules(build_ext):
+    """Builds all modules or none, since compiled modules call one another without going through Python."""
+
+    def run(self) -> None:
+        """Compile; without success leave the plain modules, unless it was asked for."""
+        form = wanted_form()
+        if self.editable_mode and form != "compiled":
+            self._leave_plain("an editable installation, whose sources may change")
+            return
+        try:
+            self._translate()
+            super().run()
+        except Exception as error:
+            if form == "compiled":
+                raise
+            self._leave_plain(" ".join(str(error).split()) or type(error).__name__)
+
+    def _translate(self) -> None:
+        """Let the extensions be made of C files, which are written outside of the source tree."""
+        from Cython.Build import cythonize
+
+        copies = [Extension(extension.name, extension.sources) for extension in self.extensions]
+        translated = cythonize(
+            copies, build_dir=self.build_temp, compiler_directives=DIRECTIVES, force=True, quiet=True
+        )
+        sources = {extension.name: extension.sources for extension in translated}
+        for extension in self.extensions:
+            extension.sources = sources[extension.name]
+
+    def _leave_plain(self, reason: str) -> None:
+        for output in self.get_outputs():
+            Path(output).unlink(missing_ok=True)
+        self.extensions = []
+        print(f"raft_dissect: not compiled, the plain Python modules are installed: {reason}", flush=True)
+
+
+def extensions() -> list[Extension]:
+    """One for each module to compile, if any may be."""
+    if wanted_form() == "uncompiled":
+        return []
+    return [Extension(name, [f"{name.replace('.', '/')}.py"]) for name in module_names()]
+
+
+with tempfile.TemporaryDirectory() as build_base:  # so that neither C files nor former builds lie in the checkout
+    setup(
+        ext_modules=extensions(),
+        cmdclass={"build_ext": BuildModules},
+        options={"build": {"build_base": build_base}, "build_ext": {"parallel": str(os.cpu_count() or 1)}},
+    )
