@@ -12,7 +12,7 @@ from setuptools.command.build_ext import build_ext
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from raft_dissect.form import module_names  # noqa: E402 - this checkout's, which the line above lets Python find
+from raft_dissect.form import module_names
 
 DIRECTIVES = {
     "language_level": "3",
@@ -38,11 +38,17 @@ class BuildModules(build_ext):
     """Builds all modules or none, since compiled modules call one another without going through Python."""
 
     def run(self) -> None:
-        """Compile; without success leave the plain modules, unless it was asked for."""
+        """Compile where it makes sense."""
         form = wanted_form()
-        if self.editable_mode and form != "compiled":
-            self._leave_plain("an editable installation, whose sources may change")
-            return
+        if form == "uncompiled":
+            self._leave_plain("RAFT_DISSECT_FORM asks for it")
+        elif self.editable_mode and form != "compiled":
+            self._leave_plain("this is an editable installation, whose sources may change")
+        else:
+            self._compile(form)
+
+    def _compile(self, form: str) -> None:
+        """Compile; without success leave the plain modules, unless the compiled form was asked for."""
         try:
             self._translate()
             super().run()
@@ -64,15 +70,15 @@ class BuildModules(build_ext):
             extension.sources = sources[extension.name]
 
     def _leave_plain(self, reason: str) -> None:
-        for output in self.get_outputs():
-            Path(output).unlink(missing_ok=True)
+        for output in (*self.get_outputs(), *self.get_output_mapping().values()):
+            Path(output).unlink(missing_ok=True)  # also what a compiled editable installation left beside the sources
         self.extensions = []
         print(f"raft_dissect: not compiled, the plain Python modules are installed: {reason}", flush=True)
 
 
 def extensions() -> list[Extension]:
-    """One for each module to compile, if any may be."""
-    if wanted_form() == "uncompiled":
+    """One for each module to compile; none makes a wheel for any platform."""
+    if wanted_form() == "uncompiled" and "editable_wheel" not in sys.argv:
         return []
     return [Extension(name, [f"{name.replace('.', '/')}.py"]) for name in module_names()]
 

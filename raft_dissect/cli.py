@@ -75,12 +75,22 @@ def _complain(line: str, code: int = DAMAGED) -> int:
 # Arguments
 
 
+class _Version(argparse.Action):
+    """Prints the version and whether the hot path is compiled, which is looked up only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from raft_dissect.form import describe, module_names  # start-up counts: nothing else needs it
+
+        print(f"raft-dissect {__version__} ({describe(module_names())})")
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="raft-dissect",
         description="Read the Raft traffic between servers of dqlite, cowsql, LXD, Incus, MicroK8s or Juju clusters.",
     )
-    parser.add_argument("--version", action="version", version=f"raft-dissect {__version__}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and the form, and exit")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_messages(commands)
     _add_report(commands)

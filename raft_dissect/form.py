@@ -5,6 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _PACKAGE = Path(__file__).parent
 
@@ -20,9 +24,8 @@ def is_compiled(name: str) -> bool:
     return str(import_module(name).__file__).endswith(tuple(EXTENSION_SUFFIXES))
 
 
-def describe() -> str:
-    """`compiled` when all modules of `module_names` are, `uncompiled` when none is, else with those that are not."""
-    names = module_names()
+def describe(names: Sequence[str]) -> str:
+    """`compiled` when all of these modules are, `uncompiled` when none is, else with those that are not."""
     plain = [name for name in names if not is_compiled(name)]
     if len(plain) == len(names):
         return "uncompiled"

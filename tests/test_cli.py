@@ -16,6 +16,7 @@ import pytest
 
 import raft_dissect
 from raft_dissect.cluster import facts
+from raft_dissect.form import describe, module_names
 from raft_dissect.values import DiagnosticKind
 from tests.captures import FILES, PCAPS, truth
 from tests.command import COMMAND, environment, run, run_on_terminal
@@ -229,8 +230,8 @@ def test_wrong_usage_is_exit_code_2_and_says_what_is_wrong(wrong: str) -> None:
         assert WRONG[wrong][2].split(",")[-1] in last
 
 
-def test_version_is_the_packages() -> None:
-    assert run("--version") == (f"raft-dissect {raft_dissect.__version__}\n", "", 0)
+def test_version_is_the_packages_with_its_form() -> None:
+    assert run("--version") == (f"raft-dissect {raft_dissect.__version__} ({describe(module_names())})\n", "", 0)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["messages", "--help"], ["report", "--help"]])
