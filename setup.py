@@ -19,6 +19,7 @@ DIRECTIVES = {
     "annotation_typing": False,  # C types come from the .pxd alone: an annotation means the same in both forms
     "boundscheck": True,  # captures are hostile
     "wraparound": True,
+    "nonecheck": True,  # a C type that is None would be read as memory
     "initializedcheck": True,
     "overflowcheck": True,  # an error instead of a wrong number, where Python's integer would have grown
     "cdivision": False,

@@ -1,6 +1,8 @@
 # C types of segments.py; offsets are sizes of Python's bytes, the numbers read here have at most two bytes.
 cimport cython
 
+from raft_dissect.streams.link cimport below_network, network_layer
+
 @cython.locals(data=bytes, offset=Py_ssize_t, end=Py_ssize_t)
 cpdef object decode_segment(object packet)
 
