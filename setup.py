@@ -81,7 +81,8 @@ def extensions() -> list[Extension]:
     """One for each module to compile; none makes a wheel for any platform."""
     if wanted_form() == "uncompiled" and "editable_wheel" not in sys.argv:
         return []
-    return [Extension(name, [f"{name.replace('.', '/')}.py"]) for name in module_names()]
+    # Symbols for a debugger would make the files five times as large.
+    return [Extension(n, [f"{n.replace('.', '/')}.py"], extra_compile_args=["-g0"]) for n in module_names()]
 
 
 with tempfile.TemporaryDirectory() as build_base:  # so that neither C files nor former builds lie in the checkout
