@@ -11,12 +11,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _PACKAGE = Path(__file__).parent
+_INLINED = ("raft_dissect.octets",)
+"""Modules whose .pxd holds their compiled form, which is inlined where it is used."""
 
 
 def module_names() -> list[str]:
     """The modules that are meant to be compiled: those with a .pxd beside them, which gives their C types."""
     paths = (path.relative_to(_PACKAGE.parent) for path in _PACKAGE.rglob("*.pxd") if path.with_suffix(".py").exists())
-    return sorted(".".join(path.with_suffix("").parts) for path in paths)
+    names = {".".join(path.with_suffix("").parts) for path in paths}
+    return sorted(names.difference(_INLINED))
 
 
 def is_compiled(name: str) -> bool:

@@ -204,7 +204,7 @@ class FastPath:
 
     def _find(self, hosts: int, ports: int, at: int) -> Direction | None:
         """The direction with these addresses and ports, which stand at a place of the buffer."""
-        slot = (hosts + (hosts >> 32) * 3 + ports * 5 + (ports >> 16) * 7) % _SLOTS
+        slot = (hosts % 8191 + ports % 8179 * 3) % _SLOTS
         direction = self._slots[slot]
         if (
             direction is not None

@@ -133,7 +133,7 @@ class Reassembly:
 
     def is_far(self, sequence: int) -> bool:
         """Whether data with this sequence number cannot belong to this stream."""
-        return self.next != UNKNOWN and abs(self.position(sequence) - self.next) > FAR
+        return self.next != UNKNOWN and not -FAR <= self.position(sequence) - self.next <= FAR
 
     def start(self, sequence: int) -> None:
         """Take a SYN with this sequence number."""

@@ -1,0 +1,40 @@
+# The types of what connections.py defines, for its compiled form.
+
+from raft_dissect.streams.framing cimport Framer
+from raft_dissect.streams.reassembly cimport Reassembly
+from raft_dissect.values cimport Stream
+
+
+cdef class Direction:
+    cdef public bytes key
+    cdef public unsigned long long hosts
+    cdef public unsigned long long ports
+    cdef public Stream stream
+    cdef public Framer framer
+    cdef public Reassembly reassembly
+    cdef public Direction peer
+    cdef public Connection connection
+    cdef public int ease
+    cdef public long long fin
+    cdef public object fin_place
+    cdef public long long last_ns
+    cdef public long long last_frame
+    cdef public long last_file
+    cdef public bint passed
+    cdef public bint ended
+    cdef public bint limited
+    cdef public long long held
+    cdef public bint waiting
+    cdef public long long acknowledged
+    cdef public object stray
+    cdef public object stray_place
+    cdef public long long former
+
+
+cdef class Connection:
+    cdef public Direction there
+    cdef public Direction back
+    cdef public bint ignored
+    cdef public object first
+    cdef public object reset
+    cdef public bint closed

@@ -1,0 +1,24 @@
+# The types of what values.py defines, for its compiled form.
+
+
+cdef class Stream:
+    cdef public object number
+    cdef public object source
+    cdef public object destination
+    cdef public object handshake
+
+
+cdef class Message:
+    cdef public Stream stream
+    cdef public object offset
+    cdef public object first
+    cdef public object place
+    cdef public object preamble
+    cdef public object layout
+    cdef public bytes header
+    cdef public object payload_length
+    cdef public object missing
+    cdef public object payload
+    cdef public object payload_sha256
+    cdef public dict _changes
+    cdef public object _decoded
