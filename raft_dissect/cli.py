@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 from collections import deque
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, tzinfo
 from typing import TYPE_CHECKING, NoReturn
 
@@ -152,6 +153,12 @@ def _add_command(
         metavar="ZONE",
         help="time zone of all times, such as Europe/Rome; UTC by default",
     )
+    command.add_argument(
+        "--follow",
+        action="store_true",
+        help="wait at the end of FILE, one plain file, for what is still being written to it, until it is removed or "
+        "Ctrl-C is pressed",
+    )
     command.add_argument("--no-progress", action="store_true", help="show no progress on standard error")
     command.add_argument("--quiet", action="store_true", help="say nothing on standard error but errors")
     return command
@@ -220,7 +227,7 @@ def _messages(options: argparse.Namespace) -> int:
     from raft_dissect.report.records import Records
 
     selection = _selection(options)
-    run = _Run(options, hash_payload=options.hash and options.json)
+    run = _Run(options, hash_payload=options.hash and options.json, prints_lines=True)
     records = Records(run.files, run.clock)
     lines = Lines(records.identities, run.clock, run.style, run.width, several=len(run.files) > 1)
     first = True
@@ -235,9 +242,10 @@ def _messages(options: argparse.Namespace) -> int:
             print(lines.head())
         first = False
         if isinstance(event, Message):
-            print(json.dumps(records.message(event)) if options.json else lines.message(event))
+            line = json.dumps(records.message(event)) if options.json else lines.message(event)
         else:
-            print(json.dumps(records.diagnostic(event)) if options.json else lines.diagnostic(event))
+            line = json.dumps(records.diagnostic(event)) if options.json else lines.diagnostic(event)
+        print(line, flush=not run.reads_files)
     if first or not messages:
         run.say_nothing_found(messages)
     return run.finish()
@@ -275,7 +283,9 @@ def _report(options: argparse.Namespace) -> int:
 class _Run:
     """One pass over the capture that the options name, with what every command shows beside its result."""
 
-    def __init__(self, options: argparse.Namespace, hash_payload: bool = False) -> None:
+    def __init__(self, options: argparse.Namespace, *, hash_payload: bool = False, prints_lines: bool = False) -> None:
+        if options.follow and len(options.files) > 1:
+            _usage("only one file can be followed: --follow takes one FILE")
         self.clock = Clock(options.tz)
         terminal = sys.stdout.isatty()
         self.style = Style(terminal and "NO_COLOR" not in os.environ)
@@ -284,14 +294,22 @@ class _Run:
         self._unreadable: list[CaptureError] = []
         self.dissection = self._open(options, hash_payload)
         self._quiet = options.quiet
-        self._progress = sys.stderr.isatty() and not (options.quiet or options.no_progress)
+        self._follow = options.follow
+        watched = sys.stderr.isatty() and not (terminal and prints_lines)  # there the lines themselves are progress
+        self._progress = watched and not (options.quiet or options.no_progress)
         self._damage: list[Diagnostic] = []
 
     def _open(self, options: argparse.Namespace, hash_payload: bool) -> Dissection:
         """Open all files; of several, one that cannot be read does not keep the others from being read."""
         while True:
             try:
-                return Dissection(self.files, ports=options.port, layout=options.layout, hash_payload=hash_payload)
+                return Dissection(
+                    self.files,
+                    ports=options.port,
+                    layout=options.layout,
+                    hash_payload=hash_payload,
+                    follow=options.follow,
+                )
             except CaptureError as error:
                 if len(self.files) == 1 or error.path not in self.files:
                     raise
@@ -311,10 +329,33 @@ class _Run:
 
     def events(self) -> Iterator[Event]:
         """Every event, while progress is shown and damaged files are remembered."""
-        for event in self._with_progress() if self._progress else self.dissection:
-            if isinstance(event, Diagnostic) and event.kind in ("file_damaged", "file_truncated"):
-                self._damage.append(event)
-            yield event
+        with self._ended_by_interrupt() if self._follow else nullcontext():
+            for event in self._with_progress() if self._progress else self.dissection:
+                if isinstance(event, Diagnostic) and event.kind in ("file_damaged", "file_truncated"):
+                    self._damage.append(event)
+                yield event
+
+    @contextmanager
+    def _ended_by_interrupt(self) -> Iterator[None]:
+        """The first Ctrl-C ends the capture, so that what is known by then is printed; the second one ends the run.
+
+        A pipe ends with the program that writes into it, which the same Ctrl-C ends as well.
+        """
+        import signal  # here because most runs do without it
+
+        def stop(*_: object) -> None:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            if self.dissection.capture is not None:
+                self.dissection.capture.stop_following()
+
+        if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+            yield  # whoever started this run wants no such interrupts
+            return
+        signal.signal(signal.SIGINT, stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def _with_progress(self) -> Iterator[Event]:
         capture = self.dissection.capture

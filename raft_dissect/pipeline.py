@@ -42,9 +42,10 @@ class Dissection:
         layout: str | None = None,
         keep_payload: bool = False,
         hash_payload: bool = False,
+        follow: bool = False,
     ) -> None:
         self._engine = Engine(ports, layout=layout, keep_payload=keep_payload, hash_payload=hash_payload)
-        self._items = _open(source)
+        self._items = _open(source, follow)
         self._time_ns = 0
         self._begun = False
 
@@ -91,16 +92,17 @@ class Dissection:
         return Diagnostic(problem.kind, place, None, problem.offset, None, problem.detail)
 
 
-def _open(source: Source) -> Capture | Iterable[Packet | CaptureProblem]:
+def _open(source: Source, follow: bool) -> Capture | Iterable[Packet | CaptureProblem]:
     if isinstance(source, (str, os.PathLike)):
-        return open_capture([os.fspath(source)])
+        return open_capture([os.fspath(source)], follow=follow)
     items = iter(source)
     first = next(items, None)
     if first is None:
         raise ValueError("no capture: there is neither a path nor a packet")
     if isinstance(first, Packet):
         return chain((first,), (item for item in items if isinstance(item, (Packet, CaptureProblem))))
-    return open_capture([os.fspath(path) for path in (first, *items) if not isinstance(path, Packet)])
+    paths = [os.fspath(path) for path in (first, *items) if not isinstance(path, Packet)]
+    return open_capture(paths, follow=follow)
 
 
 class ReportBuilder:
@@ -154,6 +156,7 @@ def messages(
     layout: str | None = None,
     keep_payload: bool = False,
     hash_payload: bool = False,
+    follow: bool = False,
 ) -> Iterator[Message]:
     """Give the RPC messages of a capture in the order in which they are complete.
 
@@ -161,12 +164,15 @@ def messages(
     points), or packets from anywhere; `-` is standard input. `ports` are the TCP ports that carry Raft, at either end;
     by default Raft is recognised by its content on any port. `layout` is the label of a layout of the wire table, to
     prefer where the same bytes belong to several. With `keep_payload` each message has its payload (up to 64 MiB),
-    with `hash_payload` its SHA-256.
-    Raises CaptureError when a file cannot be read, and ValueError for a port or layout that does not exist, or when
-    there is nothing to read at all. Gaps, and damage inside a file, are passed over in silence here:
+    with `hash_payload` its SHA-256. With `follow` a plain file, one alone, is waited for at its end until it is
+    removed; pipes and packets come as they come without it.
+    Raises CaptureError when a file cannot be read or followed, and ValueError for a port or layout that does not
+    exist, or when there is nothing to read at all. Gaps, and damage inside a file, are passed over in silence here:
     iterate over a `Dissection` to be told of them.
     """
-    dissection = Dissection(source, ports=ports, layout=layout, keep_payload=keep_payload, hash_payload=hash_payload)
+    dissection = Dissection(
+        source, ports=ports, layout=layout, keep_payload=keep_payload, hash_payload=hash_payload, follow=follow
+    )
     return (event for event in dissection if isinstance(event, Message))
 
 

@@ -40,7 +40,8 @@ class Outcome(NamedTuple):
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "COLUMNS", "LINES")}
+    unwanted = ("NO_COLOR", "COLUMNS", "LINES", "PYTHONUNBUFFERED")
+    kept = {key: value for key, value in os.environ.items() if key not in unwanted}
     return {**kept, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", **(extra or {})}
 
 

@@ -28,9 +28,9 @@ def open_capture(paths: Sequence[str], *, follow: bool = False) -> Capture:
     one that is missing, not readable, empty or no capture.
 
     With `follow` a plain regular file, one alone, is waited for at its end, also while it is still empty: a packet
-    comes within a fifth of a second of being written. It ends when the file is removed, and with a `CaptureProblem`
-    when the file becomes shorter. Standard input and pipes end as they always do. Raises `CaptureError` for
-    several files and for a compressed one.
+    comes within a fifth of a second of being written. It ends when the file is removed or `stop_following` is
+    called, and with a `CaptureProblem` when the file becomes shorter. Standard input and pipes end as they always
+    do. Raises `CaptureError` for several files and for a compressed one.
     """
     if follow and len(paths) > 1:
         raise CaptureError(paths[1], "only one file can be followed; leave this one out")
@@ -85,6 +85,14 @@ class Capture:
     def blocks(self) -> Iterator[PacketBlock | CaptureProblem]:
         """Yield the same in blocks of packets, each of which is valid until the next item is asked for."""
         return self._items
+
+    def stop_following(self) -> None:
+        """Wait for a followed file no longer: iteration ends within a fifth of a second with what was read by then.
+
+        It may be called by a signal handler or another thread. Any other capture ends as it always does.
+        """
+        for source in self._sources:
+            source.stop_following()
 
     def close(self) -> None:
         """Close all files; nothing more can be read."""

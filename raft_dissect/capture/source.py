@@ -73,6 +73,11 @@ class Source:
         if self._opened:
             self._opened.close()
 
+    def stop_following(self) -> None:
+        """Take what was read so far for all of a followed file; any other ends as it always does."""
+        if self._opened:
+            self._opened.stop_following()
+
     def items(self) -> Generator[Item, None, None]:
         """Yield what the file holds, and close it; a block is valid until the next item is asked for."""
         try:
@@ -85,7 +90,10 @@ class Source:
         try:
             while not reader.stopped and (data := opened.content.read(_CHUNK_SIZE)):
                 yield from reader.feed(data)
-            yield from reader.close()
+            for item in reader.close():
+                # Of a file that is still being written the last record may be there in part.
+                if not (opened.was_stopped and isinstance(item, CaptureProblem) and item.kind == "file_truncated"):
+                    yield item
         except CompressionError as error:
             yield from reader.stop(error.kind, str(error))
         except OSError as error:
@@ -118,9 +126,9 @@ class _OpenFile:
         self._file = _standard_input() if path == STANDARD_INPUT else _open(path)
         try:
             size = _regular_size(self._file)
-            self._followed = follow and size is not None
+            self._followed = FollowedFile(self._file) if follow and size is not None else None
             self.size = None if self._followed else size
-            self._raw = PeekableStream(FollowedFile(self._file) if self._followed else _WaitingFile(self._file))
+            self._raw = PeekableStream(self._followed or _WaitingFile(self._file))
             self.content = self._open_content()
             self.reader_class = self._detect_format()
         except BaseException:
@@ -130,6 +138,14 @@ class _OpenFile:
     @property
     def bytes_read(self) -> int:
         return self._raw.bytes_read
+
+    @property
+    def was_stopped(self) -> bool:
+        return self._followed is not None and self._followed.stopped
+
+    def stop_following(self) -> None:
+        if self._followed:
+            self._followed.stop()
 
     def close(self) -> None:
         if self._path != STANDARD_INPUT:
