@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raft_dissect.streams.segments import Segment, decode_segment, endpoints_of, ports_of, reverse_key
+from raft_dissect.streams.segments import Fragment, Segment, decode_segment, endpoints_of, ports_of, reverse_key
 from raft_dissect.values import Endpoint, Packet
 from tests import packets
 from tests.packets import (
@@ -32,7 +32,7 @@ SIX = (Address("fd77:77::1", 40000), Address("fd77:77::2", 9001))
 OPTIONS = bytes.fromhex("0101080a0000000100000002")  # two NOPs and a timestamp
 
 
-def decode(data: bytes, link: int = ETHERNET, original: int | None = None) -> Segment | str:
+def decode(data: bytes, link: int = ETHERNET, original: int | None = None) -> Segment | Fragment | str:
     return decode_segment(Packet(data, 0, link, len(data) if original is None else original, 1))
 
 
@@ -42,7 +42,7 @@ def segment_over(source: Address, destination: Address, data: bytes = DATA, opti
     return network(source.host, destination.host, tcp(source, destination, 7, 9, PSH | ACK, data, options))
 
 
-def assert_is_it(segment: Segment | str, source: Address = CLIENT, destination: Address = SERVER) -> None:
+def assert_is_it(segment: object, source: Address = CLIENT, destination: Address = SERVER) -> None:
     assert isinstance(segment, Segment)
     assert endpoints_of(segment.key) == (Endpoint(*source), Endpoint(*destination))
     assert ports_of(segment.key) == (source.port, destination.port)
@@ -121,9 +121,7 @@ def test_a_packet_cut_anywhere_gives_what_is_there_or_says_what_is_cut(ends: tup
         (bytes(12) + b"\x08\x06" + bytes(28), ETHERNET, "ethertype 0x0806"),
         (ethernet(ipv4(CLIENT.host, SERVER.host, bytes(8), protocol=17)), ETHERNET, "IP protocol 17"),
         (ethernet(ipv6(SIX[0].host, SIX[1].host, bytes(8), protocol=58)), ETHERNET, "IP protocol 58"),
-        (ethernet(ipv4(CLIENT.host, SERVER.host, bytes(40), fragment=0x2000)), ETHERNET, "IP fragment"),
-        (ethernet(ipv4(CLIENT.host, SERVER.host, bytes(40), fragment=0x0010)), ETHERNET, "IP fragment"),
-        (ethernet(ipv6(SIX[0].host, SIX[1].host, bytes(40), protocol=44)), ETHERNET, "IP fragment"),
+        (ethernet(ipv6(SIX[0].host, SIX[1].host, bytes(7), protocol=44)), ETHERNET, "cut IP header"),
         (ethernet(b"\x41" + bytes(39)), ETHERNET, "broken IP header"),
         (ethernet(ipv4(CLIENT.host, SERVER.host, bytes(40))), ETHERNET, "broken TCP header"),
         (b"\x50" + bytes(39), RAW, "ethertype 0x0005"),
@@ -133,6 +131,28 @@ def test_a_packet_cut_anywhere_gives_what_is_there_or_says_what_is_cut(ends: tup
 )
 def test_what_is_no_tcp_is_named(frame: bytes, link: int, reason: str) -> None:
     assert decode(frame, link) == reason
+
+
+def test_a_fragment_of_ipv4_is_what_its_header_says() -> None:
+    frame = ethernet(ipv4(CLIENT.host, SERVER.host, bytes(range(40)), fragment=0x2010))
+    fragment = decode(frame + bytes(6))  # with padding
+    assert isinstance(fragment, Fragment)
+    assert fragment.header == frame[14:34]
+    assert fragment[2:] == (128, True, bytes(range(40)), 40)
+    last = decode(ethernet(ipv4(CLIENT.host, SERVER.host, bytes(8), fragment=0x0001)))
+    assert isinstance(last, Fragment)
+    assert (last.key, last.offset, last.more) == (fragment.key, 8, False)
+
+
+def test_a_fragment_of_ipv6_stands_behind_the_headers_of_every_fragment() -> None:
+    fragment_header = bytes([6, 0, 0x01, 0x01]) + b"\1\2\3\4"
+    hop_by_hop = bytes([44, 0]) + bytes(6)
+    packet = ipv6(SIX[0].host, SIX[1].host, hop_by_hop + fragment_header + bytes(range(16)), protocol=0)
+    fragment = decode(ethernet(packet)[:-4], original=len(packet) + 14)  # cut by the snaplen
+    assert isinstance(fragment, Fragment)
+    assert fragment.key == packet[8:40] + b"\1\2\3\4"
+    assert fragment.header == packet[:6] + b"\6" + packet[7:40]
+    assert fragment[2:] == (256, True, bytes(range(12)), 16)
 
 
 def test_the_other_direction_has_the_reverse_key() -> None:
@@ -153,7 +173,8 @@ def test_flags_and_numbers_are_read_whole() -> None:
 @given(st.sampled_from([*LINKS, 12, 105]), st.binary(max_size=120), st.integers(0, 2**32))
 def test_any_bytes_are_a_segment_or_a_reason(link: int, data: bytes, more: int) -> None:
     segment = decode(data, link, len(data) + more)
-    assert isinstance(segment, str) or 0 <= len(segment.data) <= segment.length
+    if isinstance(segment, Segment):
+        assert 0 <= len(segment.data) <= segment.length
 
 
 @given(

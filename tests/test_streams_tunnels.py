@@ -68,11 +68,11 @@ LINKS: dict[str, Callable[[Any, str], Any]] = {
 }
 
 
-def decode(data: bytes) -> Segment | str:
+def decode(data: bytes) -> object:
     return decode_segment(Packet(data, 0, ETHERNET, len(data), 1))
 
 
-def assert_is_inner(segment: Segment | str, kind: str) -> None:
+def assert_is_inner(segment: object, kind: str) -> None:
     assert isinstance(segment, Segment), segment
     source, destination = endpoints_of(segment.key)
     inner = INNER[kind]

@@ -63,6 +63,9 @@ SNAPSHOT_OUTCOMES: dict[str, str] = {
 SKIPPED: dict[str, str] = {
     "ethertype 0x0806": "ARP",
     "ethertype 0x88cc": "LLDP",
+    "IP fragment": "IP fragments of incomplete packets",
+    "overlapping IP fragment": "overlapping IP fragments",
+    "broken IP fragment": "broken IP fragments",
     "IP protocol 1": "ICMP",
     "IP protocol 2": "IGMP",
     "IP protocol 17": "UDP",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from raft_dissect.columns import MessageBatch
 from raft_dissect.streams.connections import Connection, Direction
 from raft_dissect.streams.fastpath import NEVER, FastPath
+from raft_dissect.streams.fragments import Fragments
 from raft_dissect.streams.framing import FramerOptions
 from raft_dissect.streams.reassembly import FAR, MAX_PENDING, UNKNOWN, Chunk, follows
 from raft_dissect.streams.segments import (
@@ -15,6 +16,7 @@ from raft_dissect.streams.segments import (
     FIN,
     RST,
     SYN,
+    Fragment,
     Segment,
     decode_segment,
     endpoints_of,
@@ -100,6 +102,7 @@ class Engine:
         self._ports = frozenset(ports) if ports is not None else None
         self._options = FramerOptions(layout, keep_payload, hash_payload)
         self._events: list[Event] = []
+        self._fragments = Fragments(self.statistics.skipped, self._events)
         self._fast = FastPath(layout, self._look_closer, self._framed)
         self._directions = self._fast.directions
         self._batch = MessageBatch(layout)
@@ -133,6 +136,7 @@ class Engine:
     def close(self) -> Sequence[Event]:
         """The capture is over: give what was still waiting, and close every stream."""
         self._waiting.clear()
+        self._fragments.close()
         for connection in self._connections():
             self._end(connection, "capture_end")
         self._directions.clear()
@@ -170,11 +174,13 @@ class Engine:
             self.statistics.cut_packets += 1
         if self._fast.now >= self._fast.due:
             self._settle()
-        segment = decode_segment(packet)
-        if isinstance(segment, Segment):
-            self._segment(segment, Place(packet.time_ns, packet.frame, packet.file))
-        else:
-            self.statistics.skipped[segment] += 1
+        found: Segment | Fragment | str | None = decode_segment(packet)
+        if isinstance(found, Fragment):
+            found = self._fragments.segment(found, packet)
+        if isinstance(found, Segment):
+            self._segment(found, Place(packet.time_ns, packet.frame, packet.file))
+        elif found is not None:
+            self.statistics.skipped[found] += 1
 
     def _take_events(self) -> Sequence[Event]:
         if not self._events:

@@ -1,4 +1,4 @@
-"""From a captured packet to its TCP segment: IP and TCP headers, nothing kept between packets."""
+"""From a captured packet to its TCP segment or IP fragment: headers, nothing kept between packets."""
 
 from __future__ import annotations
 
@@ -40,6 +40,23 @@ class Segment(NamedTuple):
     """Bytes of payload on the wire; more than `len(data)` when the snaplen cut the packet."""
 
 
+class Fragment(NamedTuple):
+    """One fragment of an IP packet as it was captured."""
+
+    key: bytes
+    """What all fragments of a packet have in common: hosts, identification and, with IPv4, the protocol."""
+    header: bytes
+    """The IP header; that of IPv6 without its extension headers, and with the protocol of what is fragmented."""
+    offset: int
+    """Bytes of the packet's payload before this fragment."""
+    more: bool
+    """Whether others come after it."""
+    data: bytes
+    """What was captured of it."""
+    length: int
+    """Bytes of it on the wire."""
+
+
 def reverse_key(key: bytes) -> bytes:
     """The key of the other direction."""
     host = (len(key) - 4) // 2
@@ -62,12 +79,12 @@ def endpoints_of(key: bytes) -> tuple[Endpoint, Endpoint]:
     )
 
 
-def decode_segment(packet: Packet) -> Segment | str:
-    """The TCP segment of a packet, or in a few words why there is none to be read."""
+def decode_segment(packet: Packet) -> Segment | Fragment | str:
+    """The TCP segment of a packet, or the IP fragment that it is, or in a few words why there is none to be read."""
     data, end = packet.data, packet.original_length
-    found: Segment | Network | str = network_layer(packet.link_type, data)
+    found: Segment | Fragment | Network | str = network_layer(packet.link_type, data)
     for _ in range(_MAX_NESTING):
-        if isinstance(found, (str, Segment)):
+        if isinstance(found, (str, Segment, Fragment)):
             return found
         offset, ethertype = found
         if ethertype == ETHERTYPE_IPV4:
@@ -76,17 +93,17 @@ def decode_segment(packet: Packet) -> Segment | str:
             found = _ipv6(data, offset, end)
         else:
             found = below_network(data, offset, ethertype)
-    return found if isinstance(found, (str, Segment)) else "headers nested too deeply"
+    return found if isinstance(found, (str, Segment, Fragment)) else "headers nested too deeply"
 
 
-def _ipv4(data: bytes, offset: int, original_length: int) -> Segment | Network | str:
+def _ipv4(data: bytes, offset: int, original_length: int) -> Segment | Fragment | Network | str:
     if len(data) < offset + 20:
         return "cut IP header"
     header_length = (data[offset] & 15) * 4
     if data[offset] >> 4 != 4 or header_length < 20:
         return "broken IP header"
     if (data[offset + 6] << 8 | data[offset + 7]) & 0x3FFF:
-        return "IP fragment"
+        return _ipv4_fragment(data, offset, header_length)
     if data[offset + 9] != _TCP:
         return inside(data[offset + 9], data, offset + header_length)
     total = data[offset + 2] << 8 | data[offset + 3]
@@ -95,22 +112,44 @@ def _ipv4(data: bytes, offset: int, original_length: int) -> Segment | Network |
     return _tcp(data, offset + header_length, end, data[offset + 12 : offset + 20])
 
 
-def _ipv6(data: bytes, offset: int, original_length: int) -> Segment | Network | str:
+def _ipv4_fragment(data: bytes, offset: int, header_length: int) -> Fragment:
+    """RFC 791, section 3.1: the offset counts units of 8 bytes."""
+    header = data[offset : offset + header_length]
+    flags = header[6] << 8 | header[7]
+    start, end = offset + header_length, offset + (header[2] << 8 | header[3])
+    key = header[12:20] + header[4:6] + header[9:10]
+    return Fragment(key, header, (flags & 0x1FFF) * 8, bool(flags & 0x2000), data[start:end], end - start)
+
+
+def _ipv6(data: bytes, offset: int, original_length: int) -> Segment | Fragment | Network | str:
     if len(data) < offset + 40:
         return "cut IP header"
     length = data[offset + 4] << 8 | data[offset + 5]
     end = offset + 40 + length if length else original_length
     protocol = data[offset + 6]
     hosts = data[offset + 8 : offset + 40]
+    outer = offset
     offset += 40
     while protocol in _IPV6_EXTENSIONS and len(data) >= offset + 2:
         protocol = data[offset]
         offset += (data[offset + 1] + 1) * 8
     if protocol == _IPV6_FRAGMENT:
-        return "IP fragment"
+        return _ipv6_fragment(data, outer, offset, end)
     if protocol != _TCP:
         return inside(protocol, data, offset)
     return _tcp(data, offset, end, hosts)
+
+
+def _ipv6_fragment(data: bytes, outer: int, offset: int, end: int) -> Fragment | str:
+    """RFC 8200, section 4.5; a fragment that is all of its packet is one too (RFC 6946), and complete with itself."""
+    start = offset + 8
+    if len(data) < start:
+        return "cut IP header"
+    position = data[offset + 2] << 8 | data[offset + 3]
+    hosts = data[outer + 8 : outer + 40]
+    key = hosts + data[offset + 4 : start]
+    header = data[outer : outer + 6] + data[offset : offset + 1] + data[outer + 7 : outer + 8] + hosts
+    return Fragment(key, header, position & 0xFFF8, bool(position & 1), data[start:end], end - start)
 
 
 def _tcp(data: bytes, offset: int, end: int, hosts: bytes) -> Segment | str:
