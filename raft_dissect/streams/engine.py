@@ -262,7 +262,8 @@ class Engine:
         direction.stray = None
         reassembly = direction.reassembly
         position = reassembly.position(segment.sequence) + (1 if segment.flags & SYN else 0)
-        reassembly.receive(Chunk(position, segment.data, position + segment.length, self._fast.order, place))
+        chunk = Chunk(position, segment.data, position + segment.length, self._fast.order, place)
+        reassembly.receive(chunk, segment)
         self._count_held(direction)
         if self._held > MAX_HELD:
             reassembly.flush(UNKNOWN, place)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left, insort
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from raft_dissect.streams.checksum import TcpHeader, differ, is_damaged, tcp_header, with_bytes_of
+
 if TYPE_CHECKING:
+    from raft_dissect.streams.segments import Segment
     from raft_dissect.values import Place
 
 _SEQUENCES = 1 << 32
@@ -64,6 +67,8 @@ class Reassembly:
     """
 
     __slots__ = (
+        "_headers",
+        "_longest",
         "_pending",
         "_reference",
         "_sink",
@@ -78,6 +83,8 @@ class Reassembly:
         self._sink = sink
         self._reference = UNKNOWN
         self._pending: list[Chunk] = []
+        self._headers: dict[int, TcpHeader] = {}  # of the packets of those that wait, by their order
+        self._longest = 0  # bytes of the longest chunk that ever waited
         self.pending_bytes = 0
         self.origin = UNKNOWN
         """Position of the stream's first byte, known from its SYN."""
@@ -148,11 +155,17 @@ class Reassembly:
         if self._reference != UNKNOWN:
             self.acknowledged = max(self.acknowledged, self.position(sequence))
 
-    def receive(self, chunk: Chunk) -> None:
+    def receive(self, received: Chunk, segment: Segment) -> None:
         """Take the bytes of one segment; deliver what has become contiguous."""
-        self._reference = max(self._reference, chunk.position)
+        self._reference = max(self._reference, received.position)
+        chunk = self._agreed(received, segment) if self._pending else received
+        if chunk is None:
+            return
         if self.next == UNKNOWN or chunk.position > self.next:
             insort(self._pending, chunk)
+            if chunk is received:
+                self._headers[chunk.order] = tcp_header(segment)
+            self._longest = max(self._longest, len(chunk.data))
             self.pending_bytes += len(chunk.data) + _CHUNK_COST
             while self.pending_bytes > MAX_PENDING:
                 self.limit_reached = True
@@ -160,6 +173,32 @@ class Reassembly:
         elif chunk.end > self.next:
             self._deliver(chunk)
             self._drain()
+
+    def _agreed(self, chunk: Chunk, segment: Segment) -> Chunk | None:
+        """The chunk with the bytes of those that wait where it differs from them; None when it is damaged.
+
+        One that waits is dropped when it is damaged and this one is not.
+        """
+        pending = self._pending
+        first = bisect_left(pending, (chunk.position - self._longest,))
+        last = bisect_left(pending, (chunk.position + len(chunk.data),))
+        others = [other for other in pending[first:last] if differ(other, chunk)]
+        damaged = bool(others) and is_damaged(tcp_header(segment), segment.data, segment.length)
+        for other in others:
+            other_damaged = is_damaged(self._headers.get(other.order), other.data, other.end - other.position)
+            if damaged and not other_damaged:
+                return None
+            if damaged or not other_damaged:
+                chunk = with_bytes_of(chunk, other)
+            else:
+                pending.remove(other)
+                self._forget(other)
+        return chunk
+
+    def _forget(self, chunk: Chunk) -> None:
+        """It waits no longer."""
+        self.pending_bytes -= len(chunk.data) + _CHUNK_COST
+        self._headers.pop(chunk.order, None)
 
     def skip_hole(self) -> None:
         """Give up the bytes before the first waiting ones, and deliver those."""
@@ -194,7 +233,7 @@ class Reassembly:
         while count < len(pending) and pending[count].position <= self.next:
             chunk = pending[count]
             count += 1
-            self.pending_bytes -= len(chunk.data) + _CHUNK_COST
+            self._forget(chunk)
             if chunk.end > self.next:
                 self._deliver(chunk)
         del pending[:count]

@@ -38,6 +38,10 @@ class Segment(NamedTuple):
     """What was captured of the payload."""
     length: int
     """Bytes of payload on the wire; more than `len(data)` when the snaplen cut the packet."""
+    packet: bytes
+    """The packet that it is in, for those who must look at the header once more."""
+    tcp: int
+    """Where in the packet the TCP header begins."""
 
 
 class Fragment(NamedTuple):
@@ -161,4 +165,4 @@ def _tcp(data: bytes, offset: int, end: int, hosts: bytes) -> Segment | str:
     if start < offset + 20 or start > end:
         return "broken TCP header"
     key = hosts + data[offset : offset + 4]
-    return Segment(key, sequence, acknowledgement, flags, data[start:end], end - start)
+    return Segment(key, sequence, acknowledgement, flags, data[start:end], end - start, data, offset)
