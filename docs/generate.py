@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from raft_dissect.cluster import facts  # noqa: E402 (the checkout must be found first)
-from raft_dissect.values import STREAM_KINDS, DiagnosticKind  # noqa: E402 (as above)
+from raft_dissect.values import STREAM_KINDS, DiagnosticKind, GapCost  # noqa: E402 (as above)
 from raft_dissect.wire import table  # noqa: E402 (as above)
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ def words() -> str:
     """The closed sets of words of the JSON output."""
     sets = {
         "`diagnostic`": get_args(DiagnosticKind),
+        "`cost` of a gap": get_args(GapCost),
         "`other_streams`": tuple(kind for kind in STREAM_KINDS if kind != "raft"),
         "`cause` of a term change": get_args(facts.TermCause),
         "`cause` of an election": get_args(facts.ElectionCause),

@@ -221,6 +221,26 @@ DiagnosticKind = Literal[
 ]
 
 
+GapCost = Literal["partial", "framing", "unframed", "handshake"]
+
+
+class Gap(NamedTuple):
+    """What is known of bytes that the capture does not have, beside their place and number."""
+
+    before: Place
+    """The last packet of the stream before them; the diagnostic's own place is the first one behind them."""
+    cost: GapCost
+    """`partial`: they lie inside one message, and nothing else is lost. `handshake`: the same of the handshake.
+    `framing`: where the next message begins had to be found again, and messages may be lost up to there. `unframed`: it
+    was not found again."""
+    message: str | None
+    """The name of the message that they cut, if it is one that is given in part."""
+    message_offset: int | None
+    """Its offset in the stream."""
+    passed_over: int | None
+    """Bytes behind them, up to the next message, that are of no use; None if there is nothing to find again."""
+
+
 class Diagnostic(NamedTuple):
     """Something about the capture that a reader must know to trust the rest."""
 
@@ -234,6 +254,8 @@ class Diagnostic(NamedTuple):
     detail: str
     message: Message | None = None
     """Of `unfinished`: what was there of the message."""
+    gap: Gap | None = None
+    """Of `gap`: which packets stand around it, and what it cost."""
 
 
 Event = Message | Diagnostic | StreamOpened | StreamClosed

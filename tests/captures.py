@@ -119,7 +119,7 @@ def told(event: Event) -> tuple[object, ...]:
     if isinstance(event, Diagnostic):
         stream = None if event.stream is None else event.stream.number
         inner = None if event.message is None else told(event.message)
-        return (*event[:2], stream, *event[3:6], inner)
+        return (*event[:2], stream, *event[3:6], inner, event.gap)
     return type(event), event.stream.number, *event[1:]
 
 

@@ -15,11 +15,15 @@ from typing import TYPE_CHECKING, Any, get_args
 import pytest
 
 import raft_dissect
+from raft_dissect import wire
 from raft_dissect.cluster import facts
 from raft_dissect.form import describe, module_names
 from raft_dissect.values import DiagnosticKind
+from tests import golden_streams
+from tests.capture_files import pcap
 from tests.captures import FILES, PCAPS, truth
 from tests.command import COMMAND, environment, run, run_on_terminal
+from tests.packets import Connection, capture
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -332,6 +336,31 @@ def test_report_is_coloured_on_terminals_only() -> None:
 def test_progress_is_shown_only_to_somebody_who_watches() -> None:
     """Standard error is a pipe here, so there is none, whatever the size of the capture."""
     assert run("report", *[file for file in FILES if file.startswith("s1-5n")]).err == ""
+
+
+# Gaps
+
+
+def test_a_gap_names_the_packets_around_it_and_their_files(tmp_path: Path) -> None:
+    """The second of three messages is lost; the first ends a file, and the third begins the next one."""
+    handshake, heartbeat = golden_streams.HANDSHAKES[0].data, wire.encode_message(1, {"term": 5, "prev_log_index": 7})
+    connection = Connection()
+    start = len(handshake)
+    ends = [start, start + len(heartbeat), start + 2 * len(heartbeat)]
+    frames = [*connection.opening(), connection.data(0, handshake), connection.data(start, heartbeat)]
+    packets = capture([*frames, connection.data(ends[2], heartbeat)])
+    paths = [tmp_path / "a.pcap", tmp_path / "b.pcap"]
+    paths[0].write_bytes(pcap(*packets[:-1]))
+    paths[1].write_bytes(pcap(packets[-1]))
+    files = list(map(str, paths))
+    (gap,) = run("messages", "--json", "--type", "gap", *files).records
+    assert (gap["previous_file"], gap["previous_frame"], gap["file"], gap["frame"]) == (files[0], 5, files[1], 1)
+    assert (gap["offset"], gap["size"], gap["stream"]) == (ends[1], len(heartbeat), 0)
+    assert (gap["cost"], gap["passed_over"]) == ("framing", 0)
+    assert "cut_message" not in gap
+    assert "between frames 1:5 and 2:1" in gap["detail"]
+    page = (PCAPS.parent / "docs" / "json.md").read_text()
+    assert all(f"`{key}`" in page for key in gap)
 
 
 # The report as JSON

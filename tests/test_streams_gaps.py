@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from raft_dissect import wire
 from raft_dissect.streams import Engine
-from raft_dissect.values import Message, StreamOpened
+from raft_dissect.values import Diagnostic, Gap, Message, StreamOpened
 from tests import captures, golden_streams, vectors
 from tests.golden_streams import USUAL, GoldenStream
 from tests.packets import MILLISECOND, Connection, capture, pieces
@@ -409,3 +409,131 @@ def test_the_fields_that_are_captured_are_given() -> None:
         assert list(message.fields) == words[: (left - 16) // 8]
         assert len(message.entries) == max(0, min((left - 56) // 16, 3))
         assert message.payload_length == (None if left < 56 + 48 else len(vector.data) - 56 - 48 - 8)
+
+
+# --- What a gap cost ---
+
+
+def cost_of(diagnostic: Diagnostic) -> Gap:
+    assert diagnostic.gap is not None
+    return diagnostic.gap
+
+
+@given(holed_payloads())
+@settings(max_examples=100)
+def test_a_gap_in_a_payload_costs_that_message_alone(lossy: Lossy) -> None:
+    for gap in run(lossy.frames(fin=True)).of_kind("gap"):
+        assert gap.offset is not None
+        (part,) = (part for part in lossy.stream.parts if part.start <= gap.offset < part.end)
+        assert cost_of(gap)[1:] == ("partial", wire.MESSAGE_NAMES[part.vector.fields["type"]], part.start, None)
+
+
+@given(st.one_of(lossy_streams(), lossy_streams(keep=0)))
+@settings(max_examples=400)
+def test_every_gap_says_where_the_next_message_was_found(lossy: Lossy) -> None:
+    """Bytes passed over and bytes of later gaps lie between a gap and the next message that is there."""
+    result = run(lossy.frames(fin=True))
+    gaps = result.of_kind("gap")
+    starts = [message.offset for message in result.messages if message.offset is not None]
+    for number, gap in enumerate(gaps):
+        cost = cost_of(gap)
+        assert (cost.passed_over or 0) >= 0
+        if cost.cost == "framing" and cost.passed_over is not None:
+            place = (gap.offset or 0) + (gap.size or 0) + cost.passed_over
+            for later in gaps[number + 1 :]:
+                place += (later.size or 0) if (later.offset or 0) <= place else 0
+            assert place in starts
+        elif cost.cost == "partial":
+            assert cost.message_offset in [message.offset for message in result.messages if message.partial]
+
+
+FIVE = GoldenStream(HANDSHAKE, [HEARTBEAT, APPEND, RESULT, HEARTBEAT, RESULT])
+FIRST, SECOND, THIRD, FOURTH, FIFTH = FIVE.parts
+END = len(FIVE.data)
+COSTS: dict[str, tuple[int, int, tuple[object, ...]]] = {
+    "in a payload": (SECOND.payload + 5, SECOND.payload + 50, ("partial", "AppendEntries", SECOND.start, None)),
+    "up to a payload's end": (SECOND.payload + 5, SECOND.end, ("partial", "AppendEntries", SECOND.start, None)),
+    "in a header of known length": (THIRD.start + 24, THIRD.end, ("partial", "AppendEntriesResult", THIRD.start, None)),
+    "over a payload's end": (
+        SECOND.end - 10,
+        THIRD.start + 8,
+        ("framing", "AppendEntries", SECOND.start, THIRD.end - THIRD.start - 8),
+    ),
+    "in a header of unknown length": (
+        SECOND.start + 40,
+        SECOND.payload + 7,
+        ("framing", "AppendEntries", SECOND.start, SECOND.end - SECOND.payload - 7),
+    ),
+    "a whole message": (THIRD.start, FOURTH.start, ("framing", None, None, 0)),
+    "over a preamble": (THIRD.start + 3, THIRD.start + 19, ("framing", None, None, THIRD.end - THIRD.start - 19)),
+    "in the last message": (FIFTH.start + 3, FIFTH.start + 19, ("unframed", None, None, END - FIFTH.start - 19)),
+    "in the handshake": (30, FIRST.start, ("handshake", None, None, None)),
+}
+
+
+@pytest.mark.parametrize("where", COSTS)
+def test_a_gap_says_between_which_frames_it_is_and_what_it_cost(where: str) -> None:
+    """Three packets open the connection; then come one before the gap and one behind it."""
+    start, end, expected = COSTS[where]
+    (gap,) = run(without(FIVE, (start, end))).of_kind("gap")
+    assert (gap.offset, gap.size, gap.place.frame) == (start, end - start, 5)
+    assert (cost_of(gap).before.frame, *cost_of(gap)[1:]) == (4, *expected)
+    assert gap.detail.startswith("missing between frames 4 and 5, ")
+
+
+def test_a_gap_is_told_in_words() -> None:
+    fields = APPEND.fields
+    message = f"AppendEntries of term {fields['term']} with entries after index {fields['prev_log_index']}"
+    said = {where: run(without(FIVE, COSTS[where][:2])).of_kind("gap")[0].detail for where in COSTS}
+    frames = "missing between frames 4 and 5, "
+    assert said["in a payload"] == f"{frames}inside {message}: it is partial, and no other message is lost"
+    passed = THIRD.end - THIRD.start - 8
+    assert said["over a payload's end"] == (
+        f"{frames}from inside {message} on messages may be lost: "
+        f"{passed} bytes behind the gap were passed over up to the next one"
+    )
+    assert said["a whole message"] == f"{frames}messages may be lost: the next one begins right behind the gap"
+    assert said["in the handshake"] == f"{frames}inside the handshake: no message is lost"
+
+
+def test_each_of_several_gaps_has_its_own_frames_and_bytes() -> None:
+    first, second = (SECOND.start + 3, SECOND.start + 20), (SECOND.payload + 10, SECOND.payload + 30)
+    one, two = run(without(FIVE, first, second)).of_kind("gap")
+    assert (cost_of(one).before.frame, one.place.frame) == (4, 5)
+    assert (cost_of(two).before.frame, two.place.frame) == (5, 6)
+    behind_second = SECOND.end - second[1]
+    assert cost_of(two).passed_over == behind_second
+    assert cost_of(one).passed_over == second[0] - first[1] + behind_second
+
+
+def test_a_gap_at_the_end_of_a_closed_connection_stands_before_its_fin() -> None:
+    connection = Connection()
+    frames = [*connection.opening(), connection.data(0, FIVE.data[: FIFTH.start]), connection.fin(END)]
+    (gap,) = run(frames).of_kind("gap")
+    assert (cost_of(gap).before.frame, gap.place.frame) == (4, 5)
+    assert cost_of(gap)[1:] == ("unframed", None, None, 0)
+
+
+def test_packets_out_of_order_around_a_gap_are_named_in_the_order_of_the_stream() -> None:
+    """Behind the gap two packets come in the wrong order: frames 5 and 6; before it is frame 7."""
+    connection = Connection()
+    start, end = SECOND.payload + 5, SECOND.payload + 50
+    pieces = [(0, FIRST.start), (end + 20, END), (end, end + 20), (FIRST.start, start)]
+    frames = [*connection.opening(), *(connection.data(first, FIVE.data[first:last]) for first, last in pieces)]
+    (gap,) = run(frames).of_kind("gap")
+    assert (cost_of(gap).before.frame, gap.place.frame) == (7, 6)
+
+
+def test_a_gap_does_not_wait_for_ever_to_be_told() -> None:
+    """Behind it come 2 MiB in which no message begins."""
+    connection = Connection()
+    frames = [*connection.opening(), connection.data(0, FIVE.data[: SECOND.start + 3])]
+    frames += connection.segments(bytes(2 * 1024 * 1024), [16384], SECOND.start + 20)
+    frames.insert(6, connection.ack(SECOND.start + 20))
+    engine = Engine()
+    packets = iter(capture(frames, step_ns=100 * MILLISECOND))
+    events = (event for packet in packets for event in engine.feed(packet))
+    gap = next(event for event in events if isinstance(event, Diagnostic) and event.kind == "gap")
+    assert cost_of(gap).cost == "unframed"
+    assert 1024 * 1024 < (cost_of(gap).passed_over or 0) <= 1024 * 1024 + 16384
+    assert next(packets)

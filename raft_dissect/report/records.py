@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from raft_dissect import wire
     from raft_dissect.report.times import Clock
-    from raft_dissect.values import Event, Place
+    from raft_dissect.values import Event, Gap, Place
 
 Record = dict[str, Any]
 
@@ -80,7 +80,19 @@ class Records:
         if stream is not None:
             record.update(src=str(stream.source), dst=str(stream.destination), stream=stream.number)
         record.update(offset=diagnostic.offset, size=diagnostic.size, detail=diagnostic.detail)
+        if diagnostic.gap is not None:
+            record.update(self._gap(diagnostic.gap))
         return {key: value for key, value in record.items() if value is not None}
+
+    def _gap(self, gap: Gap) -> Record:
+        return {
+            "previous_frame": gap.before.frame,
+            "previous_file": self._files[gap.before.file] if self._files else None,
+            "cost": gap.cost,
+            "cut_message": gap.message,
+            "cut_message_offset": gap.message_offset,
+            "passed_over": gap.passed_over,
+        }
 
     def _place(self, place: Place) -> Record:
         record: Record = {"frame": place.frame}

@@ -258,15 +258,16 @@ class Engine:
 
     def _payload(self, direction: Direction, segment: Segment, place: Place) -> None:
         self._fast.order += 1
+        before = direction.last
         direction.seen(place)
         direction.stray = None
         reassembly = direction.reassembly
         position = reassembly.position(segment.sequence) + (1 if segment.flags & SYN else 0)
         chunk = Chunk(position, segment.data, position + segment.length, self._fast.order, place)
-        reassembly.receive(chunk, segment)
+        reassembly.receive(chunk, segment, before)
         self._count_held(direction)
         if self._held > MAX_HELD:
-            reassembly.flush(UNKNOWN, place)
+            reassembly.flush(UNKNOWN, place, place)
             direction.framer.give_up()
             self._count_held(direction)
             self._limit(direction, f"more than {MAX_HELD} bytes of all streams wait for what is missing", MAX_HELD)
@@ -354,7 +355,7 @@ class Engine:
         connection.closed = True
         for direction in connection.directions:
             direction.catch_up()
-            direction.reassembly.flush(direction.fin, direction.fin_place)
+            direction.reassembly.flush(direction.fin, direction.fin_place, direction.last)
             if not direction.ended:
                 direction.ended = True
                 self._end_stream(connection, direction, reason)

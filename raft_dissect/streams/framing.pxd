@@ -29,6 +29,6 @@ cdef class Framer:
     cdef long long _cut_end
     cdef long long _hint
     cdef bytes _hint_term
-    cdef list _gaps
+    cdef object _gaps
     cdef long long _skipped
     cdef bint _quiet

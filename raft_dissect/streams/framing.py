@@ -7,6 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from raft_dissect import wire
+from raft_dissect.streams.gaps import Gaps, Hole
 from raft_dissect.streams.payload import sink_for
 from raft_dissect.streams.reassembly import UNKNOWN
 from raft_dissect.values import Diagnostic, Message, StreamClosed, StreamOpened
@@ -26,8 +27,6 @@ _MAX_SOUGHT_HEADER = 4 * 1024 * 1024
 """Bytes; a longer header is not believed where framing was lost (dqlite main refuses longer ones everywhere)."""
 _FIRST_LOOK = 1024
 """Bytes of a long header that are judged first."""
-_MAX_UNTOLD_GAPS = 100
-"""Gaps that are remembered of a stream that may yet turn out to be Raft."""
 _MAX_OPENING = 8192
 """Bytes at the start of a stream begun midway in which a handshake must end."""
 _MAX_FIXED_HEADER = 4096
@@ -125,7 +124,7 @@ class Framer:
         self._cut_end = -1  # position after what the snaplen has just cut off
         self._hint = -1  # position after the last segment that began like a message and was cut short
         self._hint_term = b""  # its term
-        self._gaps: list[Diagnostic] = []  # before it was known to be Raft
+        self._gaps = Gaps(stream, events)
         self._skipped = 0  # bytes passed over since framing was lost
         self._quiet = False  # whether framing was lost only because the snaplen cuts packets
 
@@ -187,20 +186,22 @@ class Framer:
         while self._step():
             pass
 
-    def hole(self, position: int, size: int, place: Place, cut: bool) -> None:
-        """Take note of bytes that the capture does not have; `cut` if the snaplen is to blame."""
+    def hole(self, position: int, size: int, before: Place, place: Place, cut: bool) -> None:
+        """Take note of bytes that the capture does not have; `cut` if the snaplen is to blame.
+
+        They are missing between the packets `before` and `place`.
+        """
         if self.state == OTHER:
             return
         self._cut_end = position + size if cut else -1
         self._decide(size)
-        if not cut:
-            self._report_gap(position, size, place)
+        hole = None if cut else Hole(self._offset(position), size, before, place)
         if self.state == MESSAGES and len(self._buffer) >= _PREAMBLE:
-            self._begin_cut_message()
+            self._begin_cut_message(hole)
         if self.state == PAYLOAD:
-            self._hole_in_payload(size, cut)
+            self._hole_in_payload(size, cut, hole)
         elif self.state != OTHER:
-            self._lose(cut)
+            self._lose(cut, hole)
 
     def end(self, place: Place, reason: StreamEnd) -> None:
         """The stream is over; say what was left unfinished."""
@@ -210,6 +211,7 @@ class Framer:
             # Nothing follows that could contradict it.
             self._held = False
             self._found(self.message.first, self.message.offset, PAYLOAD)
+        self._gaps.not_found(self._skipped + len(self._buffer))
         if self.is_raft:
             self._report_unfinished(place, reason)
             self._events.append(StreamClosed(self.stream, place, reason))
@@ -293,16 +295,14 @@ class Framer:
             self.message, self.remaining, self.state = None, cut, PAYLOAD
 
     def _recognised(self) -> None:
-        """Know that this is Raft, and tell of the gaps so far."""
+        """Know that this is Raft, so that its gaps are worth telling."""
         self.kind = "raft"
-        self._events.extend(self._gaps)
-        self._gaps.clear()
+        self._gaps.is_raft = True
 
     def _ignore(self) -> None:
         self.state = OTHER
         self.message = None
         self._sink = None
-        self._gaps.clear()
         self._buffer.clear()
         self._marks.clear()
 
@@ -350,10 +350,12 @@ class Framer:
             return None
         return message
 
-    def _begin_cut_message(self) -> None:
+    def _begin_cut_message(self, hole: Hole | None) -> None:
         message = self._cut_message()
         if message is None:
             return
+        if hole is not None:
+            hole.message = message
         remaining = 0
         if message.payload_length is not None:
             remaining = message.preamble.header_length - len(message.header) + message.payload_length
@@ -403,11 +405,13 @@ class Framer:
             self._last_order = order
             self.message.place = place
 
-    def _hole_in_payload(self, size: int, cut: bool) -> None:
+    def _hole_in_payload(self, size: int, cut: bool, hole: Hole | None) -> None:
         """The missing bytes count off what is still to come, so that framing goes on behind the payload."""
         message = self.message
         taken = min(size, self.remaining)
         self.remaining -= taken
+        if hole is not None:
+            self._tell_hole_in_payload(hole, size == taken)
         if message is not None and message.missing is not None:
             message.missing += taken
         if self._sink is not None:
@@ -416,7 +420,20 @@ class Framer:
             self._complete()
         if size > taken:
             self._decide(0)
-            self._lose(cut)
+            self._lose(cut, hole)
+
+    def _tell_hole_in_payload(self, hole: Hole, whole: bool) -> None:
+        """Tell of a hole of which the `whole` is in the payload; if it is not, what is behind it will be lost."""
+        message = self.message
+        if not self._held:
+            hole.message = message
+            if whole:
+                self._gaps.inside(hole, "partial" if message is not None else "handshake")
+        elif whole and message is not None:
+            # If the message is not confirmed all of it will have been passed over.
+            hole.message = message
+            size = _PREAMBLE + len(message.header) + (message.payload_length or 0) - self.remaining
+            self._gaps.outside(hole, self._skipped + size)
 
     def _complete(self) -> None:
         if self._sink is not None:
@@ -440,14 +457,16 @@ class Framer:
 
     # Finding framing again
 
-    def _lose(self, cut: bool) -> None:
-        """What comes next may begin anywhere in a message; nothing in the buffer is of use."""
+    def _lose(self, cut: bool, hole: Hole | None = None) -> None:
+        """What comes next, behind a hole if it is one, may begin anywhere in a message; the buffer is of no use."""
         lost = self.state == _LOST
         quiet = self._quiet or not lost
         skipped = len(self._buffer) + (self._skipped if lost else 0)
         self._drop(len(self._buffer))
         self._seek(cut and quiet)
         self._skipped = skipped
+        if hole is not None:
+            self._gaps.outside(hole, skipped)
 
     def _seek(self, cut: bool) -> None:
         """Look for a message from the buffer's start on."""
@@ -484,6 +503,7 @@ class Framer:
     def _skip(self, size: int) -> None:
         self._skipped += size
         self._drop(size)
+        self._gaps.passed(self._skipped)
 
     def _judge(self, preamble: wire.Preamble, final: bool) -> bool | None:
         """Whether a message begins at the buffer's start, in which case it is taken; None to wait for more bytes."""
@@ -571,6 +591,7 @@ class Framer:
             self._emit(message)
         else:
             skipped = self._skipped + _PREAMBLE + len(message.header) + (message.payload_length or 0)
+            self._gaps.rejected(message)
             self._seek(self._quiet)
             self._skipped = skipped
         return True
@@ -579,6 +600,7 @@ class Framer:
         """Framing is known again, from the message at this place on."""
         if not self.is_raft:
             self._recognised()
+        self._gaps.found(self._skipped, self.message)
         if self._skipped and not self._quiet:
             self._report("resync", place, offset, self._skipped, "bytes passed over before framing was found again")
         self._skipped = 0
@@ -615,14 +637,6 @@ class Framer:
         else:
             return
         self._events.append(Diagnostic("unfinished", place, self.stream, offset, size, detail, message))
-
-    def _report_gap(self, position: int, size: int, place: Place) -> None:
-        detail = "bytes that the capture does not have"
-        gap = Diagnostic("gap", place, self.stream, self._offset(position), size, detail)
-        if self.is_raft:
-            self._events.append(gap)
-        elif len(self._gaps) < _MAX_UNTOLD_GAPS:
-            self._gaps.append(gap)
 
     def _report(self, kind: DiagnosticKind, place: Place, offset: int | None, size: int | None, detail: str) -> None:
         self._events.append(Diagnostic(kind, place, self.stream, offset, size, detail))

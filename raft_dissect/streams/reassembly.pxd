@@ -5,6 +5,9 @@ cdef class Reassembly:
     cdef object _sink
     cdef long long _reference
     cdef list _pending
+    cdef dict _headers
+    cdef object _before
+    cdef long long _longest
     cdef public long long pending_bytes
     cdef public long long origin
     cdef public long long next

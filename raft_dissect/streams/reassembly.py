@@ -55,8 +55,11 @@ class Sink(Protocol):
     def data(self, chunk: Chunk) -> None:
         """Take the next bytes."""
 
-    def hole(self, position: int, size: int, place: Place, cut: bool) -> None:
-        """Take note of bytes that the capture does not have; `cut` if the snaplen is to blame."""
+    def hole(self, position: int, size: int, before: Place, place: Place, cut: bool) -> None:
+        """Take note of bytes that the capture does not have; `cut` if the snaplen is to blame.
+
+        They are missing between the packets `before` and `place`.
+        """
 
 
 class Reassembly:
@@ -67,6 +70,7 @@ class Reassembly:
     """
 
     __slots__ = (
+        "_before",
         "_headers",
         "_longest",
         "_pending",
@@ -84,6 +88,7 @@ class Reassembly:
         self._reference = UNKNOWN
         self._pending: list[Chunk] = []
         self._headers: dict[int, TcpHeader] = {}  # of the packets of those that wait, by their order
+        self._before: Place | None = None  # the last packet before the hole behind which bytes wait
         self._longest = 0  # bytes of the longest chunk that ever waited
         self.pending_bytes = 0
         self.origin = UNKNOWN
@@ -155,13 +160,18 @@ class Reassembly:
         if self._reference != UNKNOWN:
             self.acknowledged = max(self.acknowledged, self.position(sequence))
 
-    def receive(self, received: Chunk, segment: Segment) -> None:
-        """Take the bytes of one segment; deliver what has become contiguous."""
+    def receive(self, received: Chunk, segment: Segment, before: Place) -> None:
+        """Take the bytes of one segment; deliver what has become contiguous.
+
+        `before` is the last packet of this direction that brought bytes.
+        """
         self._reference = max(self._reference, received.position)
         chunk = self._agreed(received, segment) if self._pending else received
         if chunk is None:
             return
         if self.next == UNKNOWN or chunk.position > self.next:
+            if not self._pending:
+                self._before = before
             insort(self._pending, chunk)
             if chunk is received:
                 self._headers[chunk.order] = tcp_header(segment)
@@ -172,6 +182,7 @@ class Reassembly:
                 self.skip_hole()
         elif chunk.end > self.next:
             self._deliver(chunk)
+            self._before = chunk.place
             self._drain()
 
     def _agreed(self, chunk: Chunk, segment: Segment) -> Chunk | None:
@@ -212,8 +223,13 @@ class Reassembly:
         while self._pending and self.next < acknowledged:
             self._skip_to(min(acknowledged, self._pending[0].position), self._pending[0].place)
 
-    def flush(self, fin: int, place: Place) -> None:
-        """Give up all holes: nothing more will come. `fin` is the position of the FIN, if it was seen, `place` its."""
+    def flush(self, fin: int, place: Place, before: Place) -> None:
+        """Give up all holes: nothing more will come. `fin` is the position of the FIN, if it was seen, `place` its.
+
+        `before` is the last packet that brought bytes.
+        """
+        if not self._pending:
+            self._before = before
         while self._pending:
             self.skip_hole()
         if self.next != UNKNOWN and 0 < fin - self.next <= FAR:
@@ -223,7 +239,7 @@ class Reassembly:
         if self.next == UNKNOWN:
             self._sink.midway()
         else:
-            self._sink.hole(self.next, position - self.next, place, cut=False)
+            self._sink.hole(self.next, position - self.next, self._before or place, place, cut=False)
         self.next = position
         self._drain()
 
@@ -236,6 +252,7 @@ class Reassembly:
             self._forget(chunk)
             if chunk.end > self.next:
                 self._deliver(chunk)
+                self._before = chunk.place
         del pending[:count]
 
     def _deliver(self, chunk: Chunk) -> None:
@@ -248,5 +265,5 @@ class Reassembly:
             self._sink.data(Chunk(position, data, end, order, place))
         if end > known:
             hole = max(self.next, known)
-            self._sink.hole(hole, end - hole, place, cut=True)
+            self._sink.hole(hole, end - hole, place, place, cut=True)
         self.next = end
