@@ -1,9 +1,6 @@
 """Decode every message of a capture, header fields included, and print how many were whole: what is timed."""
 
 import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from raft_dissect import messages
 

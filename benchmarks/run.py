@@ -1,171 +1,186 @@
 """Measure raft_dissect beside other readers of captures, on the same files, as whole processes.
 
-    python benchmarks/run.py [--scale N] [--rounds N] [--directory DIR] [CAPTURE...]
+    python benchmarks/run.py [--tables] [--hostile] [--linear] [--scale N] [--ours LABEL=PYTHON]... [CAPTURE...]
 
-Every reader runs once per round, the readers alternating; the least CPU time (user and system) of a reader's rounds
-counts. A reader that is not installed is left out and named. Scale 10 is the size that the documentation speaks of.
+There are three parts, of which all are run unless some are named: tables of every reader on every capture, with what
+we must reach; hostile captures beside the same without what is hostile; and how our time and memory grow with the
+capture. Every reader runs once a round, the readers alternating; the least CPU time (user and system) of a reader's
+rounds counts. A reader that is not installed is left out and named.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
-import shutil
+import platform
+import re
+import shlex
 import subprocess
-import sys
-import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
-
-import captures  # noqa: E402 (it stands beside this script)
+import tables
+from captures import CAPTURES
+from hostile import KINDS
+from measure import make, measure
+from readers import HERE, ours_of, readers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
-    from captures import Made
+    from readers import Ours, Reader
+    from tables import Measured
 
-_DPKT = """
-import dpkt, sys
-count = 0
-for _, data in dpkt.pcap.Reader(open(sys.argv[1], 'rb')):
-    count += isinstance(dpkt.ethernet.Ethernet(data).data.data, dpkt.tcp.TCP)
-print(count)
-"""
-_SCAPY = """
-import sys
-from scapy.all import TCPSession, sniff
-import raft_dissect
-raft_dissect.bind(9001)
-from raft_dissect.layers import RaftMessage
-count = 0
-def take(packet):
-    global count
-    layer = packet.getlayer(RaftMessage)
-    while layer:
-        count += 1
-        layer = layer.payload.getlayer(RaftMessage)
-sniff(offline=sys.argv[1], session=TCPSession, prn=take, store=False)
-print(count)
-"""
+PAGE = HERE.parent / "docs" / "benchmarks.md"
+_PARTS = ("tables", "hostile", "linear")
+_WITHOUT = "cluster"
+_REGULAR = [name for name in CAPTURES if name not in (*KINDS, _WITHOUT)]
 
 
-class Reader(NamedTuple):
-    """A program that reads captures."""
+class _Bench:
+    """One run of the benchmarks, as its options say."""
 
-    name: str
-    command: Callable[[Path], list[str]]
-    needs: str
-    """A program, or a module if it begins with `import `."""
-    counts_messages: bool = True
-    small_only: bool = False
-    """Whether it is too slow for more than the smallest scale."""
+    def __init__(self, options: argparse.Namespace, forms: Sequence[Ours], directory: Path) -> None:
+        self.options = options
+        self.forms = forms
+        self._directory = directory
+        self._readers = readers(forms)
 
+    def tables(self) -> str:
+        """Every reader on every capture, and what we must reach."""
+        able = [reader for reader in self._readers if reader.installed]
+        left_out = ", ".join(reader.name for reader in self._readers if not reader.installed)
+        measured = self._measure(self._chosen(_REGULAR), [self.options.scale], able)
+        parts = [tables.targets(measured, self.forms), *(tables.of_capture(*one) for one in measured)]
+        if left_out:
+            parts.append(f"Not installed, and so left out: {left_out}.\n")
+        return "\n".join(parts)
 
-def _tshark(path: Path) -> list[str]:
-    fields = ("frame.number", "frame.time_epoch", "craft.type", "craft.term")
-    chosen = [word for field in fields for word in ("-e", field)]
-    script = f"lua_script:{HERE / 'baseline.lua'}"
-    return ["tshark", "-r", str(path), "-X", script, "-Y", "craft", "-T", "fields", *chosen]
+    def hostile(self) -> str:
+        """Hostile captures beside the same without what is hostile."""
+        names = [_WITHOUT, *self._chosen(KINDS)]
+        return tables.hostile(self._measure(names, [self.options.scale], self._ours))
 
+    def linear(self) -> str:
+        """How our time and memory grow with the capture."""
+        names = self._chosen([name for name in _REGULAR if name != "few"])
+        return tables.growth(self._measure(names, self.options.scales, self._ours))
 
-def _ours(*words: str) -> Callable[[Path], list[str]]:
-    return lambda path: [sys.executable, "-m", "raft_dissect", *words, str(path)]
+    @property
+    def _ours(self) -> list[Reader]:
+        return [reader for reader in self._readers if reader.ours is not None]
 
+    def _chosen(self, names: Iterable[str]) -> list[str]:
+        chosen = self.options.captures
+        return [name for name in names if not chosen or name in chosen]
 
-READERS = (
-    Reader("tshark with Lua", _tshark, "tshark"),
-    Reader("raft_dissect, every message", lambda path: [sys.executable, str(HERE / "count.py"), str(path)], ""),
-    Reader("raft_dissect report", _ours("report", "--json", "--port", "9001"), "", counts_messages=False),
-    Reader("raft_dissect messages --json", _ours("messages", "--json", "--port", "9001"), ""),
-    Reader("Scapy TCPSession", lambda path: [sys.executable, "-c", _SCAPY, str(path)], "import scapy", True, True),
-    Reader("dpkt, packets only", lambda path: [sys.executable, "-c", _DPKT, str(path)], "import dpkt", False),
-    Reader("tcpflow, streams only", lambda path: ["tcpflow", "-r", str(path), "-o", "flows"], "tcpflow", False),
-    Reader("ndpiReader, recognition only", lambda path: ["ndpiReader", "-q", "-i", str(path)], "ndpiReader", False),
-)
-BASELINE = READERS[0].name
-_ENVIRONMENT = {**os.environ, "PYTHONPATH": str(HERE.parent)}
-
-
-class Measure(NamedTuple):
-    """One run of a reader."""
-
-    cpu: float
-    """Seconds of user and system time."""
-    peak: int
-    """Bytes."""
-    messages: int | None
-
-
-def _installed(reader: Reader) -> bool:
-    if reader.needs.startswith("import "):
-        return importlib.util.find_spec(reader.needs.removeprefix("import ")) is not None
-    return not reader.needs or shutil.which(reader.needs) is not None
+    def _measure(self, names: Iterable[str], scales: Iterable[float], able: Sequence[Reader]) -> Measured:
+        measured = []
+        for name in names:
+            for scale in scales:
+                capture = make(name, scale, self._directory)
+                measured.append((capture, measure(able, capture, self.options.rounds)))
+                if self.options.directory is None:
+                    capture.path.unlink()
+        return measured
 
 
-def _measure(reader: Reader, path: Path, directory: Path) -> Measure:
-    output = directory / "output.txt"
-    with output.open("wb") as out, (directory / "errors.txt").open("wb") as errors:
-        process = subprocess.Popen(reader.command(path), stdout=out, stderr=errors, cwd=directory, env=_ENVIRONMENT)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{reader.name} failed: {(directory / 'errors.txt').read_text()[-500:]}")
-    count = _count(reader, output) if reader.counts_messages else None
-    return Measure(usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, count)
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("captures", nargs="*", metavar="CAPTURE", help=f"of {', '.join(CAPTURES)}; all by default")
+    parser.add_argument("--tables", action="store_true", help="every reader on every capture")
+    parser.add_argument("--hostile", action="store_true", help="our readers on hostile captures")
+    parser.add_argument("--linear", action="store_true", help="our readers on captures of growing size")
+    parser.add_argument("--scale", type=float, default=10, help="of the captures; 10 by default")
+    parser.add_argument(
+        "--scales",
+        type=lambda text: sorted(float(number) for number in text.split(",")),
+        default=[1, 3, 10],
+        metavar="N,N",
+        help="of the captures of growing size; 1,3,10 by default",
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--ours",
+        action="append",
+        default=[],
+        metavar="LABEL=PYTHON",
+        help="measure raft_dissect as it is installed for this interpreter; this checkout by default",
+    )
+    parser.add_argument("--directory", type=Path, help="where to make the captures; they are kept there")
+    parser.add_argument("--write-docs", action="store_true", help=f"write the results into docs/{PAGE.name}")
+    return parser
 
 
-def _count(reader: Reader, output: Path) -> int:
-    if reader.name == BASELINE:
-        # Several messages of one frame stand in one line, with commas.
-        return sum(line.split("\t")[2].count(",") + 1 for line in output.open())
-    if "--json" in reader.command(output):
-        return sum('"message"' in line for line in output.open())
-    return int(output.read_text())
+def _command(options: argparse.Namespace, part: str) -> str:
+    """The command that makes one part again; an interpreter outside the checkout is not anybody else's."""
+    words = ["python", "benchmarks/run.py", f"--{part}"]
+    if part == "linear":
+        words += ["--scales", ",".join(f"{scale:g}" for scale in options.scales)]
+    else:
+        words += ["--scale", f"{options.scale:g}"]
+    words += ["--rounds", str(options.rounds)]
+    for argument in options.ours:
+        label, _, python = argument.partition("=")
+        words += ["--ours", f"{label}={python if python and not os.path.isabs(python) else 'PYTHON'}"]
+    return shlex.join([*words, "--write-docs", *options.captures])
 
 
-def _rows(made: Made, size: int, best: dict[str, Measure]) -> Iterable[str]:
-    base = best.get(BASELINE)
-    for name, measure in best.items():
-        found = "-" if measure.messages is None else f"{measure.messages:,} of {made.captured:,}"
-        ratio = "-" if base is None else f"{base.cpu / measure.cpu:.1f}"
-        yield (
-            f"| {name} | {measure.cpu:.2f} | {made.packets / measure.cpu:,.0f} | {size / measure.cpu / 1e6:,.0f} "
-            f"| {measure.peak / 1e6:,.0f} | {found} | {ratio} |"
-        )
+def _first_line(*command: str) -> str:
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return "not installed"
+    return run.stdout.partition("\n")[0]
+
+
+def _machine(forms: Sequence[Ours]) -> str:
+    cpu = platform.processor() or platform.machine()
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        cpu = next(iter(re.findall(r"^model name\s*: (.*)$", information.read_text(), re.MULTILINE)), cpu)
+    tshark = re.search(r"\d[\d.]+", _first_line("tshark", "--version"))
+    pythons = ", ".join(
+        f"{form.label}: {_first_line(form.python, '--version')}{', compiled' if form.compiled else ''}"
+        for form in forms
+    )
+    return f"{cpu}, {os.cpu_count()} cores, {platform.system()}; tshark {tshark[0] if tshark else 'none'}; {pythons}."
+
+
+def _write(part: str, text: str) -> None:
+    """Put a part of the page where its markers are."""
+    begin, end = f"<!-- benchmark: {part} -->\n", "<!-- end -->"
+    before, found, after = PAGE.read_text().partition(begin)
+    if not found or end not in after:
+        raise SystemExit(f"{PAGE} has no place for {part}")
+    PAGE.write_text(before + begin + "\n" + text + "\n" + end + after.partition(end)[2])
 
 
 def main() -> None:
     """Make the captures, run everything, print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("captures", nargs="*", metavar="CAPTURE", help=f"of {', '.join(captures.CAPTURES)}")
-    parser.add_argument("--scale", type=int, default=10)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--directory", type=Path, help="where to make the captures; they are kept there")
+    parser = _parser()
     options = parser.parse_args()
-    readers = [r for r in READERS if _installed(r) and (options.scale == 1 or not r.small_only)]
-    print("Left out:", ", ".join(r.name for r in READERS if r not in readers) or "nothing")
-    with tempfile.TemporaryDirectory() as temporary:
-        directory = options.directory or Path(temporary)
-        directory.mkdir(parents=True, exist_ok=True)
-        for name in options.captures or captures.CAPTURES:
-            path = directory / f"{name}-{options.scale}.pcap"
-            made = captures.CAPTURES[name](path, options.scale)
-            best: dict[str, Measure] = {}
-            for _ in range(options.rounds):
-                for reader in readers:
-                    measure = _measure(reader, path, Path(temporary))
-                    best[reader.name] = min(measure, best.get(reader.name, measure))
-            size = path.stat().st_size
-            print(f"\n### {name}: {made.packets:,} packets, {size / 1e6:,.0f} MB, {made.messages:,} messages\n")
-            print("| reader | CPU s | packets/s | MB/s | peak MB | messages found | times tshark |")
-            print("| --- | --- | --- | --- | --- | --- | --- |")
-            print("\n".join(_rows(made, size, best)))
-            if options.directory is None:
-                path.unlink()
+    unknown = [name for name in options.captures if name not in CAPTURES]
+    if unknown:
+        parser.error(f"no such capture: {', '.join(unknown)}; there are {', '.join(CAPTURES)}")
+    try:
+        forms = [ours_of(argument) for argument in options.ours or [""]]
+    except ValueError as error:
+        parser.error(str(error))
+    chosen = [part for part in _PARTS if getattr(options, part)] or _PARTS
+    with TemporaryDirectory() as temporary:
+        bench = _Bench(options, forms, options.directory or Path(temporary))
+        parts: dict[str, Callable[[], str]] = {
+            "tables": bench.tables,
+            "hostile": bench.hostile,
+            "linear": bench.linear,
+        }
+        for part in chosen:
+            text = f"    {_command(options, part)}\n\n{_machine(forms)}\n\n{parts[part]()}"
+            print(text, flush=True)
+            if options.write_docs:
+                _write(part, text)
 
 
 if __name__ == "__main__":
