@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +43,8 @@ class Measure(NamedTuple):
     peak: int
     """Most bytes of memory of one process."""
     found: Found
+    finished: bool = True
+    """Whether it came to its end before its time was up."""
 
 
 Measures = dict[str, Measure]
@@ -57,21 +61,26 @@ def make(name: str, scale: float, directory: Path) -> Capture:
     return Capture(name, scale, Path(made["path"]), made["size"], made["packets"], made["messages"], made["captured"])
 
 
-def measure(readers: Iterable[Reader], capture: Capture, rounds: int) -> Measures:
-    """Run every reader once a round, one after the other; the round in which a reader took the least time counts."""
+def measure(readers: Iterable[Reader], capture: Capture, rounds: int, patience: int) -> Measures:
+    """Run every reader once a round, one after the other; the round in which a reader took the least time counts.
+
+    A reader that needs more seconds of CPU time than `patience` is stopped, and not run again.
+    """
     best: Measures = {}
     for number in range(rounds):
         for reader in readers:
             if (reader.only and capture.name not in reader.only) or (reader.slow and number):
                 continue
             name = name_of(reader)
+            if name in best and not best[name].finished:
+                continue
             print(f"{capture.name}, scale {capture.scale:g}: {name}", file=sys.stderr)
-            took = _run(reader, capture.path)
+            took = _run(reader, capture.path, patience)
             best[name] = min(took, best.get(name, took), key=lambda one: one.cpu)
     return best
 
 
-def _run(reader: Reader, path: Path) -> Measure:
+def _run(reader: Reader, path: Path, patience: int) -> Measure:
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     path_variable = {"PYTHONPATH": str(HERE.parent)} if reader.ours is None else reader.ours.path
     with TemporaryDirectory() as name:
@@ -81,8 +90,12 @@ def _run(reader: Reader, path: Path) -> Measure:
             process = subprocess.Popen(
                 reader.command(path.resolve()), stdout=out, stderr=errors, cwd=directory, env={**kept, **path_variable}
             )
+            resource.prlimit(process.pid, resource.RLIMIT_CPU, (patience, patience + 1))
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
+        cpu = usage.ru_utime + usage.ru_stime
+        if process.returncode == -signal.SIGXCPU:
+            return Measure(cpu, usage.ru_maxrss * 1024, Found(), finished=False)
         if process.returncode:
             raise SystemExit(f"{name_of(reader)} failed on {path.name}: {complaints.read_text()[-500:]}")
-        return Measure(usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, reader.found(output))
+        return Measure(cpu, usage.ru_maxrss * 1024, reader.found(output))

@@ -80,7 +80,7 @@ class _Bench:
         for name in names:
             for scale in scales:
                 capture = make(name, scale, self._directory)
-                measured.append((capture, measure(able, capture, self.options.rounds)))
+                measured.append((capture, measure(able, capture, self.options.rounds, self.options.patience)))
                 if self.options.directory is None:
                     capture.path.unlink()
         return measured
@@ -102,6 +102,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
+        "--patience",
+        type=int,
+        default=900,
+        metavar="SECONDS",
+        help="of CPU time after which a reader is stopped; 900 by default",
+    )
+    parser.add_argument(
         "--ours",
         action="append",
         default=[],
@@ -120,7 +127,7 @@ def _command(options: argparse.Namespace, part: str) -> str:
         words += ["--scales", ",".join(f"{scale:g}" for scale in options.scales)]
     else:
         words += ["--scale", f"{options.scale:g}"]
-    words += ["--rounds", str(options.rounds)]
+    words += ["--rounds", str(options.rounds), "--patience", str(options.patience)]
     for argument in options.ours:
         label, _, python = argument.partition("=")
         words += ["--ours", f"{label}={python if python and not os.path.isabs(python) else 'PYTHON'}"]

@@ -35,6 +35,21 @@ def _found(capture: Capture, measure: Measure) -> str:
     return f"{measure.found.messages:,} of {capture.captured:,} ({percent:.4g} %)"
 
 
+def _seconds(measure: Measure) -> str:
+    return f"{measure.cpu:.2f}" if measure.finished else f"stopped at {measure.cpu:.0f}"
+
+
+def _rate(measure: Measure, text: str) -> str:
+    return text if measure.finished else "-"
+
+
+def _ratio(base: Measure | None, measure: Measure) -> str:
+    """How many times less time than the baseline's; at least so many when that was stopped."""
+    if base is None or not measure.finished:
+        return "-"
+    return f"{'' if base.finished else '> '}{base.cpu / measure.cpu:.2f}"
+
+
 def _title(capture: Capture) -> str:
     whole = "" if capture.captured == capture.messages else f", {capture.captured:,} of them wholly captured"
     return (
@@ -49,13 +64,13 @@ def of_capture(capture: Capture, measures: Measures) -> str:
     rows = [
         (
             name,
-            f"{one.cpu:.2f}",
-            f"{capture.packets / one.cpu:,.0f}",
-            f"{capture.size / one.cpu / 1e6:,.1f}",
+            _seconds(one),
+            _rate(one, f"{capture.packets / one.cpu:,.0f}"),
+            _rate(one, f"{capture.size / one.cpu / 1e6:,.1f}"),
             _megabytes(one.peak),
             _found(capture, one),
             "-" if one.found.lines is None else f"{one.found.lines / one.cpu:,.0f}",
-            "-" if base is None else f"{base.cpu / one.cpu:.1f}",
+            _ratio(base, one),
         )
         for name, one in measures.items()
     ]
@@ -158,8 +173,8 @@ def hostile(measured: Measured) -> str:
             (
                 capture.name,
                 name,
-                f"{one.cpu:.2f}",
-                f"{plain[name].cpu:.2f}",
+                _seconds(one),
+                _seconds(plain[name]),
                 f"{one.cpu / capture.packets / (plain[name].cpu / without.packets):.2f}",
                 _megabytes(one.peak),
                 _megabytes(plain[name].peak),
@@ -216,7 +231,7 @@ def _growth_rows(name: str, measured: Measured) -> Iterable[Sequence[str]]:
             capture.name,
             name,
             f"{capture.scale:g}",
-            f"{one.cpu:.2f}",
+            _seconds(one),
             f"{one.cpu / capture.messages * 1e6:,.2f}",
             f"{one.cpu / capture.size * 1e9:,.2f}",
             f"{cost:.2f}",

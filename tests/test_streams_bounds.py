@@ -1,0 +1,245 @@
+"""Hostile connections beside a working one: memory is bounded, the bound is said, and others lose no message."""
+
+from __future__ import annotations
+
+import tracemalloc
+from itertools import chain, islice, repeat, zip_longest
+from typing import TYPE_CHECKING
+
+import pytest
+
+from raft_dissect import wire
+from raft_dissect.streams import Engine, engine
+from raft_dissect.values import Diagnostic, Message, Packet
+from raft_dissect.wire import table
+from tests import golden_streams
+from tests.golden_streams import USUAL, GoldenStream
+from tests.packets import MILLISECOND, START, Address, Connection, pieces
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+HANDSHAKE = golden_streams.HANDSHAKES[0]
+KIBIBYTE = 1024
+MEBIBYTE = 1024 * KIBIBYTE
+WORKING = Address("10.0.0.1", 40000)
+STREAM = GoldenStream(HANDSHAKE, USUAL * 5)
+"""What the working connection carries: every usual message five times."""
+
+
+class Outcome:
+    """What the engine gave, and the most memory that it needed meanwhile."""
+
+    def __init__(self, frames: Iterable[bytes]) -> None:
+        self.working: list[int | None] = []
+        """Offsets of the whole messages of the working connection."""
+        self.others: list[Message] = []
+        self.diagnostics: list[Diagnostic] = []
+        under_test = Engine([9001])
+        tracemalloc.start()
+        try:
+            for number, frame in enumerate(frames, 1):
+                for event in under_test.feed(Packet(frame, START + number * MILLISECOND, 1, len(frame), number)):
+                    self._take(event)
+            self.peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        for event in under_test.close():
+            self._take(event)
+
+    def _take(self, event: object) -> None:
+        if isinstance(event, Diagnostic):
+            self.diagnostics.append(event)
+        elif isinstance(event, Message) and (event.stream.source.host, event.stream.source.port) == WORKING:
+            assert not event.partial
+            self.working.append(event.offset)
+        elif isinstance(event, Message):
+            self.others.append(event)
+
+    @property
+    def limits(self) -> set[str]:
+        """What was said of bounds."""
+        return {diagnostic.detail for diagnostic in self.diagnostics if diagnostic.kind == "limit"}
+
+
+def working(sizes: Iterable[int] = (100,)) -> list[bytes]:
+    """The working connection in segments of these sizes, so that most messages are cut; each is acknowledged."""
+    connection = Connection(WORKING)
+    frames = connection.opening()
+    for offset, data in pieces(STREAM.data, sizes):
+        frames += [connection.data(offset, data), connection.ack(offset + len(data))]
+    return frames
+
+
+def beside(hostile: Iterable[bytes], others: Iterable[bytes], share: int) -> Iterator[bytes]:
+    """Both, `share` hostile frames for each of the others."""
+    attack = iter(hostile)
+    for frame in others:
+        yield frame
+        yield from islice(attack, share)
+    yield from attack
+
+
+def hostile_connections(count: int) -> list[Connection]:
+    return [Connection(Address(f"10.9.{number // 250}.{number % 250}", 1000)) for number in range(count)]
+
+
+def assert_all_found(outcome: Outcome) -> None:
+    assert outcome.working == [part.start for part in STREAM.parts]
+
+
+# --- Connections ---
+
+
+def half_open(count: int) -> Iterator[bytes]:
+    """Connections with a SYN alone, with an answer to it, and with the first bytes of a handshake."""
+    for number, connection in enumerate(hostile_connections(count)):
+        yield connection.syn()
+        if number % 3:
+            yield connection.syn_ack()
+        if number % 3 == 2:
+            yield connection.data(0, HANDSHAKE.data[:20])
+
+
+def test_half_open_connections_do_not_disturb_a_working_one() -> None:
+    outcome = Outcome(beside(half_open(500), working(), 1))
+    assert_all_found(outcome)
+    assert outcome.limits == set()
+    assert outcome.peak < 500 * 10 * KIBIBYTE
+
+
+def test_half_open_connections_beyond_the_bound_are_forgotten_and_not_the_one_that_works(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engine, "MAX_CONNECTIONS", 50)
+    outcome = Outcome(beside(half_open(1000), working(), 2))
+    assert_all_found(outcome)
+    assert outcome.limits == {
+        "more than 50 connections: those without data for the longest time are forgotten",
+    }
+    assert outcome.peak < 2 * MEBIBYTE
+
+
+# --- Segments that are never completed ---
+
+
+def one_hole(connection: Connection, size: int) -> Iterator[bytes]:
+    return (connection.data(start, bytes(1000)) for start in range(1000, size, 1000))
+
+
+def holes(connection: Connection, size: int) -> Iterator[bytes]:
+    return (connection.data(start, bytes(10)) for start in range(20, size // 10, 20))
+
+
+def last_first(connection: Connection, size: int) -> Iterator[bytes]:
+    return (connection.data(start, bytes(100)) for start in range(size // 2, 0, -100))
+
+
+def endless_header(connection: Connection, size: int) -> Iterator[bytes]:
+    """An AppendEntries whose header never ends, with nothing missing: entries and entries."""
+    preamble = wire.encode_preamble(table.APPEND_ENTRIES, 0, 16 * MEBIBYTE)
+    return chain(
+        [connection.data(0, HANDSHAKE.data + preamble)],
+        (connection.data(len(HANDSHAKE.data) + len(preamble) + start, bytes(1000)) for start in range(0, size, 1000)),
+    )
+
+
+KINDS = [one_hole, holes, last_first, endless_header]
+INNOCENT = pytest.mark.xfail(
+    reason="who comes last is given up, not who keeps most: one that waits for half a message loses it"
+)
+
+
+def never_completed(
+    kinds: Iterable[Callable[[Connection, int], Iterator[bytes]]], connections: int, size: int
+) -> Iterator[bytes]:
+    """Connections of these kinds, all at once."""
+    attackers = hostile_connections(connections)
+    yield from (connection.syn() for connection in attackers)
+    kind = chain.from_iterable(repeat(list(kinds)))
+    for turn in zip_longest(*(next(kind)(connection, size) for connection in attackers)):
+        yield from (frame for frame in turn if frame is not None)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [one_hole, pytest.param(holes, marks=INNOCENT), last_first, endless_header],
+    ids=lambda kind: str(kind.__name__),
+)
+def test_segments_that_are_never_completed_do_not_disturb_a_working_connection(
+    kind: Callable[[Connection, int], Iterator[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that waits may be 512 KiB; twenty connections want to keep 60 KB each waiting, or more."""
+    monkeypatch.setattr(engine, "MAX_HELD", 512 * KIBIBYTE)
+    outcome = Outcome(beside(never_completed([kind], 20, 60_000), working(), 4))
+    assert_all_found(outcome)
+    assert outcome.limits == {
+        "more than 524288 bytes of all streams wait for what is missing: it is given up before its time"
+    }
+    assert outcome.peak < 3 * MEBIBYTE
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: str(kind.__name__))
+def test_below_the_bound_nothing_is_given_up_before_its_time(
+    kind: Callable[[Connection, int], Iterator[bytes]],
+) -> None:
+    outcome = Outcome(beside(never_completed([kind], 3, 100_000), working(), 2))
+    assert_all_found(outcome)
+    assert outcome.limits == set()
+
+
+@INNOCENT
+def test_others_are_not_made_to_pay_for_what_many_connections_keep_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """1,500 connections keep a little each, so that as much waits as may wait, all the time."""
+    monkeypatch.setattr(engine, "MAX_HELD", 128 * KIBIBYTE)
+    attackers = hostile_connections(1500)
+    attack = chain(
+        (connection.syn() for connection in attackers),
+        (connection.data(20 * turn, bytes(10)) for turn in range(1, 3) for connection in attackers),
+    )
+    outcome = Outcome(chain(islice(attack, 3000), beside(attack, working(), 1)))
+    assert outcome.limits == {
+        "more than 131072 bytes of all streams wait for what is missing: it is given up before its time"
+    }
+    assert_all_found(outcome)
+
+
+# --- One message that is larger than all bounds ---
+
+
+def snapshot(size: int) -> bytes:
+    fields = {"term": 2, "last_index": 9, "last_term": 1, "conf_index": 1}
+    servers = [wire.Server(1, "10.0.0.1:9001", 1)]
+    return wire.encode_message(
+        table.INSTALL_SNAPSHOT, fields, layout="c-0.18.0", configuration=servers, data=bytes(size)
+    )
+
+
+def test_a_message_larger_than_what_may_wait_is_found_and_so_is_everything_beside_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A snapshot of 4 MiB where 64 KiB may wait, and the message after it in the same stream."""
+    monkeypatch.setattr(engine, "MAX_HELD", 64 * KIBIBYTE)
+    data = HANDSHAKE.data + snapshot(4 * MEBIBYTE) + USUAL[0].data
+    connection = Connection(Address("10.9.0.1", 1000))
+    outcome = Outcome(beside([*connection.opening(), *connection.segments(data)], working(), 1))
+    assert_all_found(outcome)
+    assert [message.payload_length for message in outcome.others][:1] == [4 * MEBIBYTE]
+    assert [(message.missing, message.offset) for message in outcome.others] == [
+        (0, len(HANDSHAKE.data)),
+        (0, len(data) - len(USUAL[0].data)),
+    ]
+    assert outcome.diagnostics == []
+    assert outcome.peak < 2 * MEBIBYTE
+
+
+def test_a_header_larger_than_any_is_not_waited_for() -> None:
+    """Nobody sends a header of 500 MB: the stream goes on at its next message."""
+    preamble = wire.encode_preamble(table.APPEND_ENTRIES, 0, 500 * 1000 * 1000)
+    data = HANDSHAKE.data + preamble + b"\xff" * (2 * MEBIBYTE) + USUAL[0].data + USUAL[1].data
+    connection = Connection(Address("10.9.0.1", 1000))
+    outcome = Outcome(beside([*connection.opening(), *connection.segments(data)], working(), 1))
+    assert_all_found(outcome)
+    assert len(outcome.others) == 2
+    assert [d.kind for d in outcome.diagnostics] == ["malformed", "resync"]
+    assert outcome.peak < MEBIBYTE
