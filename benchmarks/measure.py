@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
-from readers import HERE, Found, name_of
+from readers import HERE, Found, environment, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -81,14 +81,12 @@ def measure(readers: Iterable[Reader], capture: Capture, rounds: int, patience: 
 
 
 def _run(reader: Reader, path: Path, patience: int) -> Measure:
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    path_variable = {"PYTHONPATH": str(HERE.parent)} if reader.ours is None else reader.ours.path
     with TemporaryDirectory() as name:
         directory = Path(name)
         output, complaints = directory / "output.txt", directory / "errors.txt"
         with output.open("wb") as out, complaints.open("wb") as errors:
             process = subprocess.Popen(
-                reader.command(path.resolve()), stdout=out, stderr=errors, cwd=directory, env={**kept, **path_variable}
+                reader.command(path.resolve()), stdout=out, stderr=errors, cwd=directory, env=environment(reader.ours)
             )
             resource.prlimit(process.pid, resource.RLIMIT_CPU, (patience, patience + 1))
             _, status, usage = os.wait4(process.pid, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -31,10 +32,12 @@ class Ours(NamedTuple):
     """Whether the interpreter finds it here, and not where it is installed."""
     compiled: bool
 
-    @property
-    def path(self) -> dict[str, str]:
-        """What the environment must say for it to be found."""
-        return {"PYTHONPATH": str(HERE.parent)} if self.checkout else {}
+
+def environment(form: Ours | None) -> dict[str, str]:
+    """The environment in which a form of ours is found, or where None is given this checkout."""
+    # A Python that may keep no bytecode, or writes line by line, is not what users have.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return {**kept, "PYTHONPATH": str(HERE.parent)} if form is None or form.checkout else kept
 
 
 class Found(NamedTuple):
@@ -78,14 +81,17 @@ def ours_of(argument: str) -> Ours:
     Raises ValueError when it does not run.
     """
     label, _, python = argument.partition("=")
-    form = Ours(label, python or sys.executable, not python, False)
+    # Readers run in another folder; links are left alone, for they make a virtual environment what it is.
+    path = os.path.abspath(python) if os.sep in python else python
+    form = Ours(label, path or sys.executable, not path, False)
     try:
         run = subprocess.run(
             [form.python, "-m", "raft_dissect", "--version"],
             capture_output=True,
             text=True,
             check=True,
-            cwd=None if python else HERE.parent,
+            cwd=os.sep,
+            env=environment(form),
         )
     except (OSError, subprocess.CalledProcessError) as error:
         raise ValueError(f"{form.python} has no raft_dissect that runs: {error}") from None
@@ -172,6 +178,11 @@ def readers(forms: Sequence[Ours]) -> list[Reader]:
     ]
 
 
+def our_name(what: str, label: str) -> str:
+    """What a table calls a reader of ours: what it does, and the form's label."""
+    return f"raft_dissect {what}, {label}"
+
+
 def name_of(reader: Reader) -> str:
     """What a table calls a reader."""
-    return reader.name if reader.ours is None else f"raft_dissect {reader.name}, {reader.ours.label}"
+    return reader.name if reader.ours is None else our_name(reader.name, reader.ours.label)

@@ -130,7 +130,7 @@ def _command(options: argparse.Namespace, part: str) -> str:
     words += ["--rounds", str(options.rounds), "--patience", str(options.patience)]
     for argument in options.ours:
         label, _, python = argument.partition("=")
-        words += ["--ours", f"{label}={python if python and not os.path.isabs(python) else 'PYTHON'}"]
+        words += ["--ours", f"{label}={'PYTHON' if os.path.isabs(python) else python}" if python else label]
     return shlex.join([*words, "--write-docs", *options.captures])
 
 

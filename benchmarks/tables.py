@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from readers import DECODE, LINES, REPORT, TSHARK, TSHARK_EK
+from readers import DECODE, LINES, REPORT, TSHARK, TSHARK_EK, our_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -102,32 +102,28 @@ class _Target(NamedTuple):
         return f"{value:,.4g} {self.unit} ({'reached' if enough else 'not reached'})"
 
 
-def _ours(what: str, label: str) -> str:
-    return f"raft_dissect {what}, {label}"
-
-
 def _times(capture: str, what: str) -> Callable[[dict[str, tuple[Capture, Measures]], str], float]:
     def value(captures: dict[str, tuple[Capture, Measures]], label: str) -> float:
         measures = captures[capture][1]
-        return measures[TSHARK].cpu / measures[_ours(what, label)].cpu
+        return measures[TSHARK].cpu / measures[our_name(what, label)].cpu
 
     return value
 
 
 def _line_times(captures: dict[str, tuple[Capture, Measures]], label: str) -> float:
     measures = captures["small"][1]
-    ours, theirs = measures[_ours(LINES, label)], measures[TSHARK_EK]
+    ours, theirs = measures[our_name(LINES, label)], measures[TSHARK_EK]
     return ((ours.found.lines or 0) / ours.cpu) / ((theirs.found.lines or 0) / theirs.cpu)
 
 
 def _peak(captures: dict[str, tuple[Capture, Measures]], label: str) -> float:
-    return max(measures[_ours(REPORT, label)].peak for _, measures in captures.values()) / 1e6
+    return max(measures[our_name(REPORT, label)].peak for _, measures in captures.values()) / 1e6
 
 
 def _percent(*names: str) -> Callable[[dict[str, tuple[Capture, Measures]], str], float]:
     def value(captures: dict[str, tuple[Capture, Measures]], label: str) -> float:
         chosen = [captures[name] for name in names]
-        found = sum(measures[_ours(DECODE, label)].found.messages or 0 for _, measures in chosen)
+        found = sum(measures[our_name(DECODE, label)].found.messages or 0 for _, measures in chosen)
         return 100 * found / sum(capture.captured for capture, _ in chosen)
 
     return value
@@ -168,7 +164,6 @@ def hostile(measured: Measured) -> str:
     (without, plain), *others = measured
     rows = []
     for capture, measures in others:
-        # Only the lines say which bound was reached, but that holds for every reader of the same form.
         rows += [
             (
                 capture.name,
