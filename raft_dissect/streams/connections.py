@@ -135,9 +135,10 @@ class Connection:
         return "empty"
 
     def forget(self) -> None:
-        """Be of no more use, so that no cycle of references keeps it in memory."""
+        """Be closed and nothing else, so that nobody who still knows it keeps the rest in memory."""
         for direction in self.directions:
             del direction.connection, direction.peer
+        del self.there, self.back
 
     def ease(self) -> None:
         """Say anew what the fast path may do with the segments of both directions."""

@@ -38,10 +38,13 @@ GRACE_NS = 1_000_000_000
 A hole that the receiver has acknowledged is in the capture only if its packets were captured out of order, so it is
 given up this long after the acknowledgement; a reset stream is closed this long after the reset.
 """
-MAX_HELD = 256 * 1024 * 1024
+MAX_HELD = 64 * 1024 * 1024
 """Bytes of all streams together that are held back until what is missing comes."""
 MAX_CONNECTIONS = 50_000
 """Connections that are known at a time; some 4 KiB each. A scan of ports opens many that carry nothing."""
+
+_MOST_WAITING = 6
+"""Entries of what the engine will come back to, per connection: three at most are not of closed ones."""
 
 
 class Statistics:
@@ -234,6 +237,8 @@ class Engine:
 
     def _wait_for(self, connection: Connection, direction: Direction | None) -> None:
         """Come back after a while, to see about the holes of a direction, or to end a connection."""
+        if len(self._waiting) >= _MOST_WAITING * MAX_CONNECTIONS:
+            self._waiting = deque(item for item in self._waiting if not item[1].closed)
         self._waiting.append((self._fast.now + GRACE_NS, connection, direction))
         self._fast.due = self._waiting[0][0]
 
@@ -267,12 +272,21 @@ class Engine:
         reassembly.receive(chunk, segment, before)
         self._count_held(direction)
         if self._held > MAX_HELD:
-            reassembly.flush(UNKNOWN, place, place)
-            direction.framer.give_up()
-            self._count_held(direction)
-            self._limit(direction, f"more than {MAX_HELD} bytes of all streams wait for what is missing", MAX_HELD)
-        elif reassembly.limit_reached:
+            self._relieve(place)
+        if reassembly.limit_reached:
             self._limit(direction, f"more than {MAX_PENDING} bytes wait behind a gap", MAX_PENDING)
+
+    def _relieve(self, place: Place) -> None:
+        """Give up what waits where most of it does, until half of the bound is free again."""
+        for direction in sorted(self._directions.values(), key=_held_by, reverse=True):
+            if self._held <= MAX_HELD // 2:
+                break
+            direction.reassembly.flush(UNKNOWN, place, direction.last)
+            direction.framer.give_up()
+            direction.stray = None
+            self._count_held(direction)
+            direction.connection.ease()
+            self._limit(direction, f"more than {MAX_HELD} bytes of all streams wait for what is missing", MAX_HELD)
 
     def _limit(self, direction: Direction, detail: str, size: int) -> None:
         if not direction.limited:
@@ -380,6 +394,11 @@ class Engine:
             return
         detail = f"a connection on a Raft port carries {STREAM_KINDS[kind]}"
         self._events.append(Diagnostic("not_raft", connection.first, connection.there.stream, None, None, detail))
+
+
+def _held_by(direction: Direction) -> int:
+    """Bytes that a direction holds back."""
+    return direction.held
 
 
 def _worth(connection: Connection) -> tuple[bool, bool, int]:
