@@ -120,7 +120,8 @@ class ReportBuilder:
         self._analysis.feed(event)
         if isinstance(event, Message):
             self._messages += 1
-            self._partial += event.partial
+            if event.missing != 0:
+                self._partial += 1
         elif isinstance(event, Diagnostic):
             self._diagnosed[event.kind] += 1
             if len(self._diagnostics) < MAX_DIAGNOSTICS:

@@ -116,8 +116,8 @@ class Message:
     """
 
     __slots__ = (
-        "_changes",
         "_decoded",
+        "changes",
         "first",
         "header",
         "layout",
@@ -158,7 +158,8 @@ class Message:
         """The payload when it was asked for and is whole."""
         self.payload_sha256: str | None = None
         """Hexadecimal, when it was asked for and the payload is whole."""
-        self._changes: dict[int, bytes] = {}
+        self.changes: dict[int, bytes] = {}
+        """The data of the entries that are changes, by their position in `entries`, as far as they are whole."""
         self._decoded: wire.Header | None = None
 
     @property
@@ -203,11 +204,11 @@ class Message:
 
     def keep_change(self, number: int, data: bytes) -> None:
         """Remember the data of the entry at position `number`, which is a change."""
-        self._changes[number] = data
+        self.changes[number] = data
 
     def change(self, number: int) -> tuple[wire.Server, ...] | None:
         """The configuration in the entry at position `number`; None if it is no whole configuration."""
-        data = self._changes.get(number)
+        data = self.changes.get(number)
         if data is None:
             return None
         try:

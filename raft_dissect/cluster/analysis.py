@@ -1,23 +1,23 @@
-"""From messages to facts about the cluster, in one pass; every tracker gets every message once."""
+"""From messages to facts about the cluster, in one pass; every tracker gets every message that tells it something."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from raft_dissect.cluster.elections import Elections
-from raft_dissect.cluster.facts import ClusterFacts, Rejection, Traffic
+from raft_dissect.cluster.facts import ClusterFacts, Rejection
 from raft_dissect.cluster.leaders import Leaders
 from raft_dissect.cluster.logs import Logs
 from raft_dissect.cluster.membership import Membership, Transfers
 from raft_dissect.cluster.replication import Replication
-from raft_dissect.cluster.servers import Server, Servers
+from raft_dissect.cluster.servers import Servers
+from raft_dissect.cluster.steady import Steady
 from raft_dissect.cluster.terms import Terms
+from raft_dissect.cluster.traffic import Flows
 from raft_dissect.values import Diagnostic, Message, Place, StreamClosed, StreamOpened
 
 if TYPE_CHECKING:
     from raft_dissect.values import Event, Stream
-
-_PREAMBLE_LENGTH = 16
 
 
 class Analysis:
@@ -32,10 +32,27 @@ class Analysis:
         self._replication = Replication(self._terms, self._logs)
         self._membership = Membership(self._servers)
         self._transfers = Transfers(self._leaders)
-        self._traffic: dict[tuple[Server, Server], Traffic] = {}
+        self._flows = Flows()
+        self._steady = Steady(
+            self._servers,
+            self._terms,
+            self._logs,
+            self._leaders,
+            self._elections,
+            self._replication,
+            self._flows,
+        )
 
     def feed(self, event: Event) -> None:
         """Take one event."""
+        if not isinstance(event, Message) or not self._steady.takes(event):
+            self.ask_all(event)
+
+    def ask_all(self, event: Event) -> None:
+        """Take one event and give it to every tracker, also where nothing new can be in it."""
+        if isinstance(event, Diagnostic) and event.message is None:
+            return
+        self._steady.end()
         if isinstance(event, Message):
             self._message(event)
         elif isinstance(event, StreamOpened):
@@ -44,7 +61,7 @@ class Analysis:
         elif isinstance(event, StreamClosed):
             if event.reason not in ("capture_end", "limit"):
                 self._closed(event.stream, event.place)
-        elif isinstance(event, Diagnostic) and event.message is not None:
+        elif event.message is not None:
             stream = event.message.stream
             self._replication.unfinished(event.message, self._servers.sender(stream), self._servers.receiver(stream))
 
@@ -53,7 +70,7 @@ class Analysis:
         sender = self._servers.sender(message.stream)
         receiver = self._servers.receiver(message.stream)
         sender.seen(message)
-        self._count(message, sender, receiver)
+        self._flows.of(message, sender, receiver).count(message, message.name)
         # The terms come late: the others compare a message with what was known before it.
         self._elections.message(message, sender, receiver)
         self._replication.message(message, sender, receiver)
@@ -67,17 +84,9 @@ class Analysis:
         self._leaders.closed(sender, place)
         self._elections.closed(sender, receiver, place)
 
-    def _count(self, message: Message, sender: Server, receiver: Server) -> None:
-        traffic = self._traffic.get((sender, receiver))
-        if traffic is None:
-            traffic = Traffic(sender.name, receiver.name, {}, 0, message.place)
-        size = _PREAMBLE_LENGTH + message.preamble.header_length + (message.payload_length or 0)
-        traffic.messages[message.name] = traffic.messages.get(message.name, 0) + 1
-        self._traffic[sender, receiver] = traffic._replace(bytes=traffic.bytes + size)
-
     def facts(self, end_ns: int) -> ClusterFacts | None:
         """What is known; None when there was no message. `end_ns` is the capture's last time in nanoseconds."""
-        if not self._traffic:
+        if not self._flows:
             return None
         end = Place(end_ns, 0)
         leaderships = self._leaders.leaderships(end)
@@ -91,7 +100,7 @@ class Analysis:
             self._replication.snapshots(end),
             self._transfers.transfers(end),
             self._membership.configurations(),
-            self._named_traffic(),
+            self._flows.traffic(),
         )
 
     def _rejections(self) -> tuple[Rejection, ...]:
@@ -99,17 +108,3 @@ class Analysis:
         found = self._elections.rejections + self._replication.rejections
         named = (rejection._replace(by=by.name, of=of.name) for by, of, rejection in found)
         return tuple(sorted(named, key=lambda rejection: rejection.place))
-
-    def _named_traffic(self) -> tuple[Traffic, ...]:
-        """The traffic under the names that servers have in the end."""
-        merged: dict[tuple[Server, Server], Traffic] = {}
-        for (sender, receiver), traffic in self._traffic.items():
-            key = (sender.resolved, receiver.resolved)
-            other = merged.get(key)
-            counts = dict(other.messages) if other else {}
-            for name, count in traffic.messages.items():
-                counts[name] = counts.get(name, 0) + count
-            size = traffic.bytes + (other.bytes if other else 0)
-            first = min(traffic.first, other.first) if other else traffic.first
-            merged[key] = Traffic(sender.name, receiver.name, counts, size, first)
-        return tuple(merged.values())

@@ -105,7 +105,11 @@ class Elections:
             and message.fields.get("term", 0) >= self._terms.current(sender)
             and self._leaders.leads(receiver, message.fields.get("term", 0))
         ):
-            self._following[sender] = (receiver, message.place)
+            self.followed(sender, receiver, message.place)
+
+    def followed(self, follower: Server, leader: Server, place: Place) -> None:
+        """A follower answered its leader."""
+        self._following[follower] = (leader, place)
 
     def closed(self, sender: Server, receiver: Server, place: Place) -> None:
         """A connection from one server to another ended."""

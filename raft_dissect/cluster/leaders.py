@@ -19,7 +19,7 @@ _QUIET_NS = 1_000_000_000
 """Nanoseconds of silence before the capture's end that do not yet mean that a leader stopped."""
 
 
-class _Reign:
+class Reign:
     """One server's time as leader of one term, while it is being seen."""
 
     __slots__ = ("closed", "first", "last", "leader", "longest_ns", "over", "term")
@@ -36,14 +36,24 @@ class _Reign:
         self.over: Place | None = None
         """When the leader showed that it leads no more: with a later term, or by asking for votes."""
 
+    def heard(self, place: Place) -> None:
+        """Take note of a message of the leader, which leads still."""
+        last = self.last
+        if place > last:
+            silence = place.time_ns - last.time_ns
+            if silence > self.longest_ns:
+                self.longest_ns = silence
+            self.last = place
+            self.closed = None
+
 
 class Leaders:
     """The leaders that messages show: only a leader sends AppendEntries, InstallSnapshot or TimeoutNow."""
 
     def __init__(self) -> None:
-        self._reigns: dict[tuple[int, Server], _Reign] = {}
-        self._of_term: dict[int, _Reign] = {}  # the first of each term
-        self._current: dict[Server, _Reign] = {}  # of those who may still lead
+        self._reigns: dict[tuple[int, Server], Reign] = {}
+        self._of_term: dict[int, Reign] = {}  # the first of each term
+        self._current: dict[Server, Reign] = {}  # of those who may still lead
         self._shown: dict[Server, int] = {}  # the highest term that a server had or asked votes for
         self._began: Place | None = None
 
@@ -71,16 +81,14 @@ class Leaders:
     def _leads(self, sender: Server, term: int, place: Place) -> None:
         reign = self._reigns.get((term, sender))
         if reign is None:
-            reign = self._reigns[term, sender] = _Reign(term, sender, place)
+            reign = self._reigns[term, sender] = Reign(term, sender, place)
             self._of_term.setdefault(term, reign)
             if term == self._shown.get(sender):
                 self._current[sender] = reign
         reign.first = min(reign.first, place)
         # What was queued for an unreachable server may leave long after the leader stepped down.
-        if place > reign.last and reign is self._current.get(sender):
-            reign.longest_ns = max(reign.longest_ns, place.time_ns - reign.last.time_ns)
-            reign.last = place
-            reign.closed = None
+        if reign is self._current.get(sender):
+            reign.heard(place)
 
     def closed(self, sender: Server, place: Place) -> None:
         """One of a server's own connections ended."""
@@ -97,6 +105,10 @@ class Leaders:
         """The leader of a term and its first message, as far as it was seen."""
         reign = self._of_term.get(term)
         return (reign.leader, reign.first) if reign is not None else None
+
+    def current(self, server: Server) -> Reign | None:
+        """The reign of a server that may still lead."""
+        return self._current.get(server)
 
     def last_of(self, server: Server) -> Place | None:
         """The last message of a server that may still lead."""
@@ -115,9 +127,9 @@ class Leaders:
             Leadership(r.term, r.leader.name, r.first, r.last, _ended_by(r, successors[r.term], end)) for r in reigns
         )
 
-    def _merged(self) -> list[_Reign]:
+    def _merged(self) -> list[Reign]:
         """The reigns of servers that turned out to be one, together."""
-        merged: dict[tuple[int, Server], _Reign] = {}
+        merged: dict[tuple[int, Server], Reign] = {}
         for (term, server), reign in self._reigns.items():
             key = (term, server.resolved)
             other = merged.setdefault(key, reign)
@@ -140,7 +152,7 @@ class Leaders:
         return tuple(found)
 
 
-def _successors(reigns: list[_Reign]) -> dict[int, Place | None]:
+def _successors(reigns: list[Reign]) -> dict[int, Place | None]:
     """By term: the first message of any leader of a later term."""
     found: dict[int, Place | None] = {}
     first: Place | None = None
@@ -151,11 +163,11 @@ def _successors(reigns: list[_Reign]) -> dict[int, Place | None]:
     return found
 
 
-def _term_of(reign: _Reign) -> int:
+def _term_of(reign: Reign) -> int:
     return reign.term
 
 
-def _ended_by(reign: _Reign, successor: Place | None, end: Place) -> LeaderEnd:
+def _ended_by(reign: Reign, successor: Place | None, end: Place) -> LeaderEnd:
     """What was seen first after the leader's last message."""
     seen: list[tuple[Place | None, LeaderEnd]] = [
         (reign.closed, "connection_lost"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from raft_dissect.cluster.facts import Rejection, Snapshot
+from raft_dissect.cluster.recent import Recent
 from raft_dissect.wire import table
 
 if TYPE_CHECKING:
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
     from raft_dissect.cluster.terms import Terms
     from raft_dissect.values import Message, Place
 
-_MAX_REQUESTS = 1024
-"""Requests of one pair that are remembered; older ones are forgotten first."""
+_MIN_REQUESTS = 1024
+"""Requests of one pair that are remembered at least; older ones are forgotten first."""
 _MAX_PENDING = 64
 """Snapshots of one pair that wait for an answer; the oldest is given up first."""
 _PENDING_NS = 1_000_000_000
@@ -40,6 +41,18 @@ class _Transfer:
         return self.message.fields.get("last_index")
 
 
+class Pair:
+    """What a leader sent to one follower and waits for."""
+
+    __slots__ = ("pending", "sent")
+
+    def __init__(self) -> None:
+        self.sent = Recent(_MIN_REQUESTS)
+        """The term in which the leader sent what follows an index, by that index."""
+        self.pending: list[_Transfer] = []
+        """Snapshots that are not answered; the list stays the same object."""
+
+
 class Replication:
     """Matches the results of followers to what their leader sent.
 
@@ -50,10 +63,16 @@ class Replication:
     def __init__(self, terms: Terms, logs: Logs) -> None:
         self._terms = terms
         self._logs = logs
-        self._sent: dict[tuple[Server, Server], dict[int, int]] = {}  # (leader, follower): {prev_log_index: term}
+        self._pairs: dict[tuple[Server, Server], Pair] = {}  # (leader, follower)
         self._transfers: list[_Transfer] = []
-        self._pending: dict[tuple[Server, Server], list[_Transfer]] = {}
         self.rejections: list[tuple[Server, Server, Rejection]] = []
+
+    def pair(self, leader: Server, follower: Server) -> Pair:
+        """What is between a leader and a follower, which stays the same object."""
+        pair = self._pairs.get((leader, follower))
+        if pair is None:
+            pair = self._pairs[leader, follower] = Pair()
+        return pair
 
     def message(self, message: Message, sender: Server, receiver: Server) -> None:
         """Learn from one message."""
@@ -73,31 +92,27 @@ class Replication:
         self._logs.sent(message, leader)
         fields = message.fields
         if "prev_log_index" in fields:
-            sent = self._sent.setdefault((leader, follower), {})
-            sent.pop(fields["prev_log_index"], None)
-            sent[fields["prev_log_index"]] = fields["term"]
-            if len(sent) > _MAX_REQUESTS:
-                del sent[next(iter(sent))]
+            self.pair(leader, follower).sent.remember(fields["prev_log_index"], fields["term"])
 
     def _install(self, message: Message, leader: Server, follower: Server, finished: Place | None) -> None:
         transfer = _Transfer(message, leader, follower, finished)
         self._transfers.append(transfer)
         if finished is not None:
-            pending = self._pending.setdefault((leader, follower), [])
+            pending = self.pair(leader, follower).pending
             pending.append(transfer)
             del pending[:-_MAX_PENDING]
 
     def _result(self, message: Message, follower: Server, leader: Server) -> None:
         fields = message.fields
-        pending = self._pending.get((leader, follower), [])
+        pair = self.pair(leader, follower)
         if fields["rejected"]:
-            self._rejected(message, follower, leader, pending)
+            self._rejected(message, follower, leader, pair)
             return
-        if pending:
-            self._installed(message, follower, pending)
-        self._logs.acknowledged(follower, fields["last_log_index"])
+        if pair.pending:
+            self.installed(message, follower, pair.pending)
+        self._logs.acknowledge(self._logs.of(follower), fields["last_log_index"])
 
-    def _installed(self, message: Message, follower: Server, pending: list[_Transfer]) -> None:
+    def installed(self, message: Message, follower: Server, pending: list[_Transfer]) -> None:
         """See whether a success means that a snapshot has arrived."""
         fields = message.fields
         acknowledged = fields["last_log_index"]
@@ -107,7 +122,7 @@ class Replication:
                 continue
             # While a cowsql server installs a snapshot its log is empty, and it answers heartbeats with index 0.
             if acknowledged >= last_index:
-                had = (self._logs.highest(follower) or 0) >= last_index
+                had = self._logs.highest(follower) >= last_index
                 _answer(transfer, pending, message.place, "already_had" if had else "installed")
                 self._drop_repeated(pending, last_index)
                 return
@@ -118,32 +133,33 @@ class Replication:
             transfer.outcome = "unanswered"
             pending.remove(transfer)
 
-    def _rejected(self, message: Message, follower: Server, leader: Server, pending: list[_Transfer]) -> None:
+    def _rejected(self, message: Message, follower: Server, leader: Server, pair: Pair) -> None:
         fields = message.fields
         rejected = fields["rejected"]
-        sent = self._sent.get((leader, follower), {})
-        refused = next((t for t in pending if t.last_index == rejected and rejected not in sent), None)
+        unsent = pair.sent.term(rejected) is None
+        refused = next((t for t in pair.pending if t.last_index == rejected and unsent), None)
         if refused is not None:
-            _answer(refused, pending, message.place, "refused")
+            _answer(refused, pair.pending, message.place, "refused")
             term = refused.message.fields.get("term", 0)
             reason: RefusalReason = "stale_term" if fields["term"] > term else "write_failed"
         else:
-            reason = self._reason(message, follower, leader, sent)
+            reason = self._reason(message, follower, leader, pair.sent)
         kind: RejectionKind = "append_entries" if refused is None else "install_snapshot"
         last = fields["last_log_index"]
         rejection = Rejection(kind, follower.name, leader.name, fields["term"], reason, rejected, last, message.place)
         self.rejections.append((follower, leader, rejection))
 
-    def _reason(self, message: Message, follower: Server, leader: Server, sent: dict[int, int]) -> RefusalReason:
+    def _reason(self, message: Message, follower: Server, leader: Server, sent: Recent) -> RefusalReason:
         fields = message.fields
         rejected, last = fields["rejected"], fields["last_log_index"]
-        if fields["term"] > sent.get(rejected, self._terms.current(leader)):
+        sent_in = sent.term(rejected)
+        if fields["term"] > (self._terms.current(leader) if sent_in is None else sent_in):
             return "stale_term"
-        if rejected not in sent and rejected - 1 in sent:
+        if sent_in is None and sent.term(rejected - 1) is not None:
             return "write_failed"
         if last >= rejected:
             return "term_mismatch"
-        if last == rejected - 1 and message.preamble.version and (self._logs.highest(follower) or 0) >= rejected:
+        if last == rejected - 1 and message.preamble.version and self._logs.highest(follower) >= rejected:
             # cowsql caps the hint below the rejected index, so it does not tell that the log reaches further.
             return "term_mismatch"
         return "no_such_entry"

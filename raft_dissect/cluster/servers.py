@@ -17,8 +17,14 @@ if TYPE_CHECKING:
     from raft_dissect.values import Endpoint, Message, Place, Stream
 
 
-_Shape = tuple[int, int, int, bool]
+Shape = tuple[int, int, int, bool]
 """What tells layouts apart: message type, version, header length, whether unused bytes of AppendEntries are set."""
+
+
+def shape_of(preamble: wire.Preamble, stale: bool) -> Shape:
+    """The shape of a message; `stale` says whether it is an AppendEntries whose unused bytes are set."""
+    length = 0 if preamble.type == table.APPEND_ENTRIES else preamble.header_length
+    return (preamble.type, preamble.version, length, stale)
 
 
 class Server:
@@ -47,7 +53,7 @@ class Server:
         self.handshake: str | None = None
         self.first_seen: Place | None = None
         self.last_seen: Place | None = None
-        self._shapes: set[_Shape] = set()
+        self._shapes: set[Shape] = set()
         self._layouts: frozenset[str] = frozenset()
 
     @property
@@ -76,11 +82,13 @@ class Server:
         preamble = message.preamble
         header = message.header
         stale = preamble.type == table.APPEND_ENTRIES and any(header[-8:])
-        shape = (preamble.type, preamble.version, preamble.header_length, stale)
-        if preamble.type == table.APPEND_ENTRIES:
-            shape = (preamble.type, preamble.version, 0, stale)
+        shape = shape_of(preamble, stale)
         if shape not in self._shapes and not message.partial:
             self._learn_layouts({shape}, wire.writers(preamble, header))
+
+    def wrote(self, shape: Shape) -> bool:
+        """Whether messages of this shape tell nothing new about its releases."""
+        return shape in self._shapes
 
     def _seen_at(self, place: Place) -> None:
         if self.first_seen is None or place < self.first_seen:
@@ -88,7 +96,7 @@ class Server:
         if self.last_seen is None or place > self.last_seen:
             self.last_seen = place
 
-    def _learn_layouts(self, shapes: set[_Shape], layouts: frozenset[str]) -> None:
+    def _learn_layouts(self, shapes: set[Shape], layouts: frozenset[str]) -> None:
         self._shapes |= shapes
         both = self._layouts & layouts if self._layouts else layouts
         if not both and layouts:
@@ -136,6 +144,8 @@ class Servers:
         self._by_id: dict[int, Server] = {}
         self._unknown: dict[str, Server] = {}
         self._ends: dict[tuple[int, bool], Server] = {}
+        self.identified = 0
+        """How often a server was identified, so that what was known of one may now be known of another."""
 
     def all(self) -> list[Server]:
         """Every server, those with an id first."""
@@ -190,6 +200,7 @@ class Servers:
         server = self._by_id.get(id_)
         for name in (host, address):
             unknown = self._unknown.pop(name, None)
+            self.identified += unknown is not None
             if unknown is not None and server is None:
                 server = unknown
             elif unknown is not None and server is not None:

@@ -50,6 +50,15 @@ class Terms:
         """The highest term that a server has proven; 0 before it proved any."""
         return self._highest.get(server, 0)
 
+    def proven_at(self, server: Server, term: int) -> Place | None:
+        """The first packet in which a server proved a term, as far as it was seen."""
+        proof = self._proofs.get(server, {}).get(term)
+        return None if proof is None else proof[0]
+
+    def reached(self, server: Server, term: int) -> bool:
+        """Whether a term is known to have come to a server, by its own messages or by others to it."""
+        return term <= self.current(server) or term in self._received.get(server, ())
+
     def message(self, message: Message, sender: Server, receiver: Server) -> None:
         """Learn from one message."""
         term = proven_term(message)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from raft_dissect.wire import table
 from raft_dissect.wire.configuration import Server, decode_configuration, encode_configuration
 from raft_dissect.wire.errors import MalformedError
-from raft_dissect.wire.table import APPEND_ENTRIES, INSTALL_SNAPSHOT, Dialect, Field, Form
+from raft_dissect.wire.table import APPEND_ENTRIES, APPEND_ENTRIES_RESULT, INSTALL_SNAPSHOT, Dialect, Field, Form
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -111,6 +111,11 @@ def _compile(fields: Iterable[Field]) -> struct.Struct:
 _PLANS: dict[int, tuple[_Plan, ...]] = {
     message.number: tuple(_Plan(form) for form in message.forms) for message in table.MESSAGES
 }
+APPEND_ENTRIES_HEAD = _PLANS[APPEND_ENTRIES][0].head
+"""Of AppendEntries in every form: term, prev_log_index, prev_log_term, leader_commit, n_entries; the entries follow."""
+APPEND_ENTRIES_RESULT_HEAD = _PLANS[APPEND_ENTRIES_RESULT][0].head
+"""Of AppendEntriesResult in every form: term, rejected, last_log_index."""
+_ENTRIES_START = APPEND_ENTRIES_HEAD.size
 _VERSIONS = {number: {plan.form.version for plan in plans} for number, plans in _PLANS.items()}
 
 
@@ -288,6 +293,14 @@ def _decode_part(plan: _Plan, header: bytes, header_length: int) -> Header:
 def _decode_entries(header: bytes, start: int, n_entries: int) -> tuple[Entry, ...]:
     end = start + n_entries * ENTRY_STRUCT.size
     return tuple(Entry(*values) for values in ENTRY_STRUCT.iter_unpack(header[start:end]))
+
+
+def entry_terms(header: bytes, n_entries: int) -> Sequence[int]:
+    """The terms of the entries of an AppendEntries header that holds so many of them, without decoding the rest."""
+    if n_entries == 1:
+        return (ENTRY_STRUCT.unpack_from(header, _ENTRIES_START)[0],)
+    end = _ENTRIES_START + n_entries * ENTRY_STRUCT.size
+    return [term for term, _, _ in ENTRY_STRUCT.iter_unpack(header[_ENTRIES_START:end])]
 
 
 def _servers_or_none(data: bytes) -> tuple[Server, ...] | None:

@@ -1,0 +1,60 @@
+"""How much the servers sent to each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from raft_dissect.cluster.facts import Traffic
+from raft_dissect.wire import table
+
+if TYPE_CHECKING:
+    from raft_dissect.cluster.servers import Server
+    from raft_dissect.values import Message, Place
+
+
+class Flow:
+    """The messages from one server to another, as they are counted."""
+
+    __slots__ = ("bytes", "first", "messages")
+
+    def __init__(self, first: Place) -> None:
+        self.messages: dict[str, int] = {}
+        self.bytes = 0
+        self.first = first
+
+    def count(self, message: Message, name: str) -> None:
+        """Count a message of this name."""
+        messages = self.messages
+        messages[name] = messages.get(name, 0) + 1
+        self.bytes += table.PREAMBLE_LENGTH + message.preamble.header_length + (message.payload_length or 0)
+
+
+class Flows:
+    """The flows between all pairs of servers."""
+
+    def __init__(self) -> None:
+        self._flows: dict[tuple[Server, Server], Flow] = {}
+
+    def of(self, message: Message, sender: Server, receiver: Server) -> Flow:
+        """The flow that a message belongs to, which stays the same object."""
+        flow = self._flows.get((sender, receiver))
+        if flow is None:
+            flow = self._flows[sender, receiver] = Flow(message.place)
+        return flow
+
+    def __bool__(self) -> bool:
+        return bool(self._flows)
+
+    def traffic(self) -> tuple[Traffic, ...]:
+        """The traffic under the names that servers have in the end."""
+        merged: dict[tuple[Server, Server], Traffic] = {}
+        for (sender, receiver), flow in self._flows.items():
+            key = (sender.resolved, receiver.resolved)
+            other = merged.get(key)
+            counts = dict(other.messages) if other else {}
+            for name, count in flow.messages.items():
+                counts[name] = counts.get(name, 0) + count
+            size = flow.bytes + (other.bytes if other else 0)
+            first = min(flow.first, other.first) if other else flow.first
+            merged[key] = Traffic(sender.name, receiver.name, counts, size, first)
+        return tuple(merged.values())

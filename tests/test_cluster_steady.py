@@ -1,0 +1,189 @@
+"""The short way of steady messages: it leads to the same facts as asking every tracker about every message."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from raft_dissect import wire
+from raft_dissect.cluster import Analysis
+from raft_dissect.pipeline import Dissection
+from raft_dissect.values import Endpoint, Message, Place, Stream, StreamClosed, StreamOpened
+from raft_dissect.wire import table
+from tests.captures import FILES, PCAPS
+from tests.scripts import VOTER, Script, change, command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from raft_dissect.cluster import ClusterFacts
+    from raft_dissect.values import Event
+
+END_NS = 10**19
+LARGEST = 2**64 - 1
+SERVERS = (1, 2, 3)
+Step = tuple[str, int, int, dict[str, int], int, int]
+"""What happens: what, from which server to which one, with which fields, in which variant, and when in nanoseconds."""
+
+
+def short_way(events: Iterable[Event]) -> ClusterFacts | None:
+    analysis = Analysis()
+    for event in events:
+        analysis.feed(event)
+    return analysis.facts(END_NS)
+
+
+def long_way(events: Iterable[Event]) -> ClusterFacts | None:
+    analysis = Analysis()
+    for event in events:
+        analysis.ask_all(event)
+    return analysis.facts(END_NS)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_both_ways_lead_to_the_same_facts_in_real_captures(file: str) -> None:
+    events = list(Dissection(PCAPS / file))
+    assert short_way(events) == long_way(events)
+
+
+def test_both_ways_lead_to_the_same_facts_when_captures_are_merged() -> None:
+    files = sorted(PCAPS.glob("s1-5n-cowsql-0.22.1.node*.pcap"))
+    events = list(Dissection(files))
+    assert short_way(events) == long_way(events)
+
+
+class Talk:
+    """Events without packets: streams between servers, some of which begin with a handshake."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self._streams: dict[tuple[int, int], Stream] = {}
+        self._opened = 0
+
+    def take(self, step: Step, number: int) -> None:
+        what, sender, receiver, fields, variant, time_ns = step
+        place = Place(time_ns, number)
+        if what == "open":
+            self._open(sender, receiver, place, handshake=variant % 2 == 0)
+        elif what == "close":
+            self.events.append(StreamClosed(self._stream(sender, receiver, place), place, "fin"))
+            del self._streams[sender, receiver]
+        else:
+            self.events.append(self._message(what, sender, receiver, fields, variant, place))
+
+    def _open(self, sender: int, receiver: int, place: Place, *, handshake: bool) -> Stream:
+        source, destination = Endpoint(f"10.0.0.{sender}", 40000 + self._opened), Endpoint(f"10.0.0.{receiver}", 9001)
+        stream = self._streams[sender, receiver] = Stream(2 * self._opened, source, destination)
+        self._opened += 1
+        if handshake:
+            stream.handshake = wire.Handshake("raft", 1, sender, f"10.0.0.{sender}:9001", 40)
+        self.events.append(StreamOpened(stream, place))
+        return stream
+
+    def _stream(self, sender: int, receiver: int, place: Place) -> Stream:
+        return self._streams.get((sender, receiver)) or self._open(sender, receiver, place, handshake=False)
+
+    def _message(
+        self, name: str, sender: int, receiver: int, fields: Mapping[str, int], variant: int, place: Place
+    ) -> Message:
+        """The variant decides the layout, how many entries there are, whether one is a change, and what is cut."""
+        stream = self._stream(sender, receiver, place)
+        entries = [(fields["term"], table.COMMAND, b"data")] * (variant % 3)
+        if variant % 7 == 0:
+            entries.append((fields["term"], table.CHANGE, CONFIGURATION))
+        encoded = wire.encode_message(
+            table.MESSAGE_NUMBERS[name],
+            fields,
+            layout=("c-0.18.0", "w-0.22.1")[variant % 2],
+            entries=entries,
+            configuration=[wire.Server(1, "10.0.0.1:9001", VOTER)],
+        )
+        decoded = wire.decode_message(encoded)
+        assert decoded is not None
+        header = encoded[16 : 16 + decoded.preamble.header_length]
+        if name == "AppendEntries" and variant % 5 == 0:
+            header = header[:-8] + b"stale..."
+        message = Message(stream, None, place, decoded.preamble)
+        message.payload_length = len(decoded.payload)
+        message.header = header if variant % 11 else header[:30]
+        message.missing = 0 if variant % 11 and variant % 13 else 1
+        if variant % 7 == 0 and name == "AppendEntries" and message.missing == 0:
+            message.keep_change(len(entries) - 1, CONFIGURATION)
+        return message
+
+
+CONFIGURATION = wire.encode_configuration([wire.Server(id_, f"10.0.0.{id_}:9001", VOTER) for id_ in SERVERS])
+FIELDS = st.fixed_dictionaries(
+    {"term": st.sampled_from([1, 2, 2, 2, 3, LARGEST])},
+    optional={
+        name: st.sampled_from([0, 1, 2, 3, 2**63, LARGEST])
+        for name in ("prev_log_index", "prev_log_term", "last_log_index", "last_index", "candidate_id")
+    }
+    | {name: st.sampled_from([0, 0, 0, 1]) for name in ("rejected", "vote_granted", "pre_vote", "disrupt_leader")},
+)
+STEPS = st.tuples(
+    st.sampled_from(
+        [
+            *["AppendEntries", "AppendEntriesResult"] * 4,
+            *["RequestVote", "RequestVoteResult", "InstallSnapshot", "TimeoutNow", "open", "close"],
+        ]
+    ),
+    st.sampled_from(SERVERS),
+    st.sampled_from(SERVERS),
+    FIELDS,
+    st.integers(1, 77),
+    st.sampled_from([0, 1, 2, 3, 2**63, LARGEST]),
+)
+WORDS = st.lists(st.tuples(st.lists(STEPS, max_size=6), st.integers(1, 4)), max_size=8)
+"""Some steps, and how often they are repeated: what is steady is said more than once."""
+
+
+@given(WORDS)
+@settings(max_examples=400)
+def test_both_ways_lead_to_the_same_facts_whatever_servers_say(words: list[tuple[list[Step], int]]) -> None:
+    talk = Talk()
+    number = 0
+    for steps, times in words:
+        for step in steps * times:
+            number += 1
+            talk.take((*step[:5], min(step[5] + number, LARGEST)), number)
+    assert short_way(talk.events) == long_way(talk.events)
+
+
+def test_numbers_of_64_bits_stay_exact() -> None:
+    """The largest term and indexes that fit on the wire, many times, then a rejection of the last of them."""
+    script = Script(layout="c-0.18.0")
+    for _ in range(4):
+        script.append(1, 2, LARGEST, (LARGEST, LARGEST), command(LARGEST))
+        script.result(2, 1, LARGEST, LARGEST)
+    facts = script.result(2, 1, LARGEST, LARGEST - 1, rejected=LARGEST).facts()
+    assert [(leader.term, leader.leader) for leader in facts.leaders] == [(LARGEST, 1)]
+    (rejection,) = facts.rejections
+    assert (rejection.term, rejection.rejected, rejection.last_log_index) == (LARGEST, LARGEST, LARGEST - 1)
+    assert {(change.server, change.new) for change in facts.term_changes} == {(1, LARGEST), (2, LARGEST)}
+
+
+def test_steady_messages_are_counted_and_keep_the_leader_in_office() -> None:
+    script = Script(layout="c-0.18.0")
+    for index in range(50):
+        script.append(1, 2, 2, (2, index), command(2, 10)).result(2, 1, 2, index + 1)
+    facts = script.facts()
+    assert [(t.sender, t.receiver, t.messages) for t in facts.traffic] == [
+        (1, 2, {"AppendEntries": 50}),
+        (2, 1, {"AppendEntriesResult": 50}),
+    ]
+    assert [t.bytes for t in facts.traffic] == [50 * (16 + 40 + 16 + 8 + 10), 50 * (16 + 32)]
+    (leader,) = facts.leaders
+    assert (leader.last.time_ns - leader.first.time_ns, leader.ended_by) == (49 * 2_000_000, "capture_end")
+
+
+def test_change_in_the_midst_of_steady_messages_is_seen() -> None:
+    script = Script()
+    for index in range(10):
+        script.append(1, 2, 2, (2, index), command(2)).result(2, 1, 2, index + 1)
+    script.append(1, 2, 2, (2, 10), change(2, {1: VOTER, 2: VOTER}))
+    facts = script.facts()
+    assert [(fact.conf_index, fact.term) for fact in facts.configurations] == [(11, 2)]
