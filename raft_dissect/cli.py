@@ -20,7 +20,7 @@ from raft_dissect.report.terminal import Style
 from raft_dissect.report.times import Clock
 from raft_dissect.report.words import counted, other_connections
 from raft_dissect.selection import KINDS, Moment, Selection
-from raft_dissect.values import Diagnostic, Message, StreamClosed, StreamOpened
+from raft_dissect.values import Diagnostic, Message
 from raft_dissect.wire import LAYOUTS
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ FINE, USAGE, DAMAGED, MISSING = 0, 2, 3, 4
 _PROGRESS_SECONDS = 0.2
 _AHEAD = 1000
 """Events that are looked ahead in files, to know who is who before a line is printed."""
+_BLOCK = 500
+"""Lines that are printed at once where nobody waits for the next one."""
 _EPILOG = """\
 FILE is a pcap or pcapng file, plain or compressed (gzip, xz, bzip2, zstd, lz4); "-" is standard input. Several files
 are one capture: parts of a rotation, or several capture points of one cluster. Exit codes: 0 fine, 2 wrong usage, 3 a
@@ -230,25 +232,50 @@ def _messages(options: argparse.Namespace) -> int:
     run = _Run(options, hash_payload=options.hash and options.json, prints_lines=True)
     records = Records(run.files, run.clock)
     lines = Lines(records.identities, run.clock, run.style, run.width, several=len(run.files) > 1)
-    first = True
-    messages = 0
-    for event in _learning(run, records):
-        if isinstance(event, (StreamOpened, StreamClosed)):
-            continue
-        messages += isinstance(event, Message)
-        if not selection.wants(event, records.identities, run.begin_ns):
-            continue
-        if first and not options.json:
-            print(lines.head())
-        first = False
-        if isinstance(event, Message):
-            line = json.dumps(records.message(event)) if options.json else lines.message(event)
-        else:
-            line = json.dumps(records.diagnostic(event)) if options.json else lines.diagnostic(event)
-        print(line, flush=not run.reads_files)
-    if first or not messages:
+    line = records.line if options.json else lines.line
+    selective = any(selection)
+    shown = messages = 0
+    with _Printer(_BLOCK if run.reads_files else 1) as printer:
+        for event in _learning(run, records):
+            if isinstance(event, Message):
+                messages += 1
+            elif not isinstance(event, Diagnostic):
+                continue
+            if selective and not selection.wants(event, records.identities, run.begin_ns):
+                continue
+            if not shown and not options.json:
+                printer.print(lines.head())
+            shown += 1
+            printer.print(line(event))
+    if not shown or not messages:
         run.say_nothing_found(messages)
     return run.finish()
+
+
+class _Printer:
+    """Prints lines, so many at a time; the last ones when the `with` statement is left, in whatever way."""
+
+    def __init__(self, block: int) -> None:
+        self._block = block
+        self._lines: list[str] = []
+
+    def __enter__(self) -> _Printer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._write()
+
+    def print(self, line: str) -> None:
+        """Print a line, perhaps later."""
+        self._lines.append(line)
+        if len(self._lines) >= self._block:
+            self._write()
+
+    def _write(self) -> None:
+        lines, self._lines = self._lines, []
+        if lines:
+            lines.append("")
+            sys.stdout.write("\n".join(lines))
 
 
 def _learning(run: _Run, records: Records) -> Iterator[Event]:

@@ -42,6 +42,8 @@ class Identities:
         self._addresses: dict[int, str] = {}
         self._candidates: dict[int, int] = {}  # stream number: id in the vote requests on it
         self._cache: dict[tuple[int, bool], Identity] = {}
+        self.changes = 0
+        """How often something was learnt, so that other servers may be found from then on."""
 
     def opened(self, stream: Stream) -> None:
         """Learn from a handshake."""
@@ -54,13 +56,15 @@ class Identities:
 
     def message(self, message: Message) -> None:
         """Learn from what a message says about servers."""
-        if message.type == table.REQUEST_VOTE:
+        type_ = message.preamble.type
+        if type_ == table.REQUEST_VOTE:
             candidate = message.fields.get("candidate_id")
             if message.stream.handshake is None and candidate and message.stream.number not in self._candidates:
                 self._candidates[message.stream.number] = candidate
                 self._cache.pop((message.stream.number, True), None)
+                self.changes += 1
                 self._add_host(message.stream.source.host, candidate)
-        elif message.type == table.INSTALL_SNAPSHOT and message.configuration:
+        elif type_ == table.INSTALL_SNAPSHOT and message.configuration:
             self.configuration(message.configuration)
 
     def configuration(self, servers: Iterable[wire.Server]) -> None:
@@ -122,9 +126,11 @@ class Identities:
             self._by_address[address] = identity
             self._addresses[id_] = address
             self._cache.clear()
+            self.changes += 1
 
     def _add_host(self, host: str, id_: int) -> None:
         ids = self._by_host.setdefault(host, set())
         if id_ not in ids:
             ids.add(id_)
             self._cache.clear()
+            self.changes += 1

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from raft_dissect.report.terminal import cut
 from raft_dissect.report.words import Names, size
+from raft_dissect.values import Message
 from raft_dissect.wire import table
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from raft_dissect.cluster import Identities
     from raft_dissect.report.terminal import Style
     from raft_dissect.report.times import Clock
-    from raft_dissect.values import Diagnostic, Endpoint, Message, Place
+    from raft_dissect.values import Diagnostic, Endpoint, Place
 
 _COLOURS = {
     table.REQUEST_VOTE: "yellow",
@@ -57,6 +58,10 @@ class Lines:
         time = "time".ljust(self._digits + 9)
         line = self._gap.join((f"{'frame':>7}", time, who, name, " term", "details"))
         return self._style.paint(cut(line, self._width), "dim")
+
+    def line(self, event: Message | Diagnostic) -> str:
+        """The line of a message or diagnostic."""
+        return self.message(event) if isinstance(event, Message) else self.diagnostic(event)
 
     def message(self, message: Message) -> str:
         """The line of a message."""

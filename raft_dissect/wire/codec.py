@@ -295,12 +295,30 @@ def _decode_entries(header: bytes, start: int, n_entries: int) -> tuple[Entry, .
     return tuple(Entry(*values) for values in ENTRY_STRUCT.iter_unpack(header[start:end]))
 
 
+def plain_head(type_: int, version: int, header_length: int) -> struct.Struct | None:
+    """What reads the words of a header as `Header.fields` has them, where all layouts have them in the same way.
+
+    None where fields are not plain integers, or the length is one that no release writes. Of AppendEntries it reads
+    what stands before the entries.
+    """
+    if type_ == APPEND_ENTRIES:
+        return APPEND_ENTRIES_HEAD
+    plan = _BY_LENGTH.get((type_, version, header_length))
+    return None if plan is None or plan.booleans or plan.bits else plan.head
+
+
+def entry_words(header: bytes, n_entries: int) -> Iterable[tuple[int, int, int]]:
+    """(term, type, size) of each entry of an AppendEntries header that holds so many of them."""
+    if n_entries == 1:
+        return (ENTRY_STRUCT.unpack_from(header, _ENTRIES_START),)
+    return ENTRY_STRUCT.iter_unpack(header[_ENTRIES_START : _ENTRIES_START + n_entries * ENTRY_STRUCT.size])
+
+
 def entry_terms(header: bytes, n_entries: int) -> Sequence[int]:
     """The terms of the entries of an AppendEntries header that holds so many of them, without decoding the rest."""
     if n_entries == 1:
         return (ENTRY_STRUCT.unpack_from(header, _ENTRIES_START)[0],)
-    end = _ENTRIES_START + n_entries * ENTRY_STRUCT.size
-    return [term for term, _, _ in ENTRY_STRUCT.iter_unpack(header[_ENTRIES_START:end])]
+    return [term for term, _, _ in entry_words(header, n_entries)]
 
 
 def _servers_or_none(data: bytes) -> tuple[Server, ...] | None:
