@@ -276,6 +276,8 @@ class _Printer:
         if lines:
             lines.append("")
             sys.stdout.write("\n".join(lines))
+            if self._block == 1:
+                sys.stdout.flush()  # somebody waits for it
 
 
 def _learning(run: _Run, records: Records) -> Iterator[Event]:

@@ -20,5 +20,5 @@ cdef class Message:
     cdef public object missing
     cdef public object payload
     cdef public object payload_sha256
-    cdef public dict _changes
+    cdef public dict changes
     cdef public object _decoded

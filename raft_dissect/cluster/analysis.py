@@ -70,7 +70,8 @@ class Analysis:
         sender = self._servers.sender(message.stream)
         receiver = self._servers.receiver(message.stream)
         sender.seen(message)
-        self._flows.of(message, sender, receiver).count(message, message.name)
+        flow = self._flows.of(message, sender, receiver)
+        flow.count(message.name, message.preamble.header_length, message.payload_length)
         # The terms come late: the others compare a message with what was known before it.
         self._elections.message(message, sender, receiver)
         self._replication.message(message, sender, receiver)

@@ -64,12 +64,12 @@ class Logs:
 
     def extend(self, log: Log, index: int, term: int, terms: Iterable[int]) -> None:
         """A server has the entry at `index`, which is of `term`, and behind it entries of `terms`."""
-        remember = self._terms.remember
-        remember(index, term)
+        known = self._terms
+        known.remember(index, term)
         for later in terms:
             index += 1
             term = later
-            remember(index, term)
+            known.remember(index, term)
         last = (term, index)
         if log.last is None or last > log.last:
             log.last = last

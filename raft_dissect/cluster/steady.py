@@ -64,18 +64,17 @@ class Conversation:
         """Take a message if it is steady, and say whether it was."""
         raise NotImplementedError
 
-    def seen(self, message: Message, place: Place, name: str) -> None:
-        """Take note of who was seen when, and count."""
+    def seen(self, place: Place) -> None:
+        """Take note of when the sender was seen."""
         sender = self.sender
         if sender.last_seen is None or place > sender.last_seen:
             sender.last_seen = place
-        self.flow.count(message, name)
 
 
 class Appends(Conversation):
     """The AppendEntries of a leader to one follower."""
 
-    __slots__ = ("reign", "trailers", "version")
+    __slots__ = ("header_length", "preamble", "reign", "room", "trailers", "version")
 
     def __init__(
         self, trackers: Steady, reign: Reign, follower: Server, since: Place, flow: Flow, preamble: Preamble
@@ -85,6 +84,7 @@ class Appends(Conversation):
         self.reign = reign
         self.pair = trackers.replication.pair(leader, follower)
         self.version = preamble.version
+        self._follow(preamble)
         self.trailers = [stale for stale in (False, True) if leader.wrote(shape_of(preamble, stale))]
         """Whether the unused bytes of messages that tell nothing about releases are stale."""
 
@@ -92,27 +92,41 @@ class Appends(Conversation):
         """Take a message if it is steady, and say whether it was."""
         header = message.header
         place = message.place
-        type_, version, header_length, _ = message.preamble
-        if type_ != APPEND_ENTRIES or version != self.version or message.changes or place < self.since:
+        if message.preamble != self.preamble and not self._continues(message.preamble):
             return False
-        if len(header) != header_length or header_length < _APPEND_LENGTH:
+        if len(header) != self.header_length or message.changes or place < self.since:
             return False
         term, index, previous_term, _, n_entries = _unpack_append(header)
-        if term != self.term or _APPEND_LENGTH + _ENTRY_LENGTH * n_entries > header_length:
+        if term != self.term or n_entries > self.room:
             return False
         if (header[-8:] != _NOT_STALE) not in self.trailers and message.missing == 0:
             return False
-        self.seen(message, place, _APPEND)
+        self.flow.count(_APPEND, self.header_length, message.payload_length)
+        self.seen(place)
         self.reign.heard(place)
         self.logs.extend(self.log, index, previous_term, entry_terms(header, n_entries) if n_entries else ())
         self.pair.sent.remember(index, term)
         return True
 
+    def _continues(self, preamble: Preamble) -> bool:
+        """Whether a preamble, which is not that of the message before, can be of a steady message."""
+        if preamble.type != APPEND_ENTRIES or preamble.version != self.version:
+            return False
+        if preamble.header_length < _APPEND_LENGTH:
+            return False
+        self._follow(preamble)
+        return True
+
+    def _follow(self, preamble: Preamble) -> None:
+        self.preamble = preamble
+        self.header_length = preamble.header_length
+        self.room = (preamble.header_length - _APPEND_LENGTH) // _ENTRY_LENGTH
+
 
 class Results(Conversation):
     """The AppendEntriesResult messages of a follower to its leader that are no rejections."""
 
-    __slots__ = ("elections", "leader", "led", "preamble", "replication")
+    __slots__ = ("elections", "header_length", "leader", "led", "preamble", "replication")
 
     def __init__(
         self,
@@ -131,18 +145,19 @@ class Results(Conversation):
         self.elections = trackers.elections
         self.replication = trackers.replication
         self.preamble = preamble
+        self.header_length = preamble.header_length
 
     def takes(self, message: Message) -> bool:
         """Take a message if it is steady, and say whether it was."""
         header = message.header
         place = message.place
-        preamble = message.preamble
-        if preamble != self.preamble or len(header) != preamble.header_length or place < self.since:
+        if message.preamble != self.preamble or len(header) != self.header_length or place < self.since:
             return False
         term, rejected, index = _unpack_result(header)
         if rejected or term != self.term:
             return False
-        self.seen(message, place, _RESULT)
+        self.flow.count(_RESULT, self.header_length, message.payload_length)
+        self.seen(place)
         if self.led:
             self.elections.followed(self.sender, self.leader, place)
         if self.pair.pending:
@@ -211,7 +226,7 @@ class Steady:
         flow = self.flows.of(message, sender, receiver)
         if preamble.type == APPEND_ENTRIES:
             reign = self.leaders.current(sender)
-            if reign is None or reign.term != term:
+            if reign is None or reign.term != term or preamble.header_length < _APPEND_LENGTH:
                 return None
             return Appends(self, reign, receiver, since, flow, preamble)
         if not sender.wrote(shape_of(preamble, False)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from raft_dissect.cluster.facts import Traffic
-from raft_dissect.wire import table
+from raft_dissect.wire.table import PREAMBLE_LENGTH as _PREAMBLE_LENGTH
 
 if TYPE_CHECKING:
     from raft_dissect.cluster.servers import Server
@@ -22,11 +22,11 @@ class Flow:
         self.bytes = 0
         self.first = first
 
-    def count(self, message: Message, name: str) -> None:
-        """Count a message of this name."""
+    def count(self, name: str, header_length: int, payload_length: int | None) -> None:
+        """Count a message of this name, and its bytes as far as their number is known."""
         messages = self.messages
         messages[name] = messages.get(name, 0) + 1
-        self.bytes += table.PREAMBLE_LENGTH + message.preamble.header_length + (message.payload_length or 0)
+        self.bytes += _PREAMBLE_LENGTH + header_length + (payload_length or 0)
 
 
 class Flows:

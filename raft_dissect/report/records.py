@@ -46,21 +46,22 @@ class Records:
 
     def line(self, event: Message | Diagnostic) -> str:
         """The record of a message or diagnostic as a line of JSON, without its end."""
-        if not isinstance(event, Message):
-            return _encode(self.diagnostic(event))
+        return self._message_line(event) if isinstance(event, Message) else _encode(self.diagnostic(event))
+
+    def _message_line(self, message: Message) -> str:
         if self._changes != self.identities.changes:
             self._changes = self.identities.changes
             self._templates.clear()
-        template = self._templates.get(event.stream)
-        if template is None or not template.fits(event):
-            record = self.message(event)
-            if _is_plain(event):
-                self._templates[event.stream] = Template(event, record)
+        template = self._templates.get(message.stream)
+        if template is None or not template.fits(message):
+            record = self.message(message)
+            if _is_plain(message):
+                self._templates[message.stream] = Template(message, record)
             return _encode(record)
-        place = event.place
+        place = message.place
         time_ns = place.time_ns
         file = self._encoded_files[place.file] if self._encoded_files else None
-        return template.line(event, place.frame, file, self._clock.iso(time_ns), time_ns)
+        return template.line(message, place.frame, file, self._clock.iso(time_ns), time_ns)
 
     def message(self, message: Message) -> Record:
         """The record of a message."""
@@ -135,7 +136,7 @@ def _is_plain(message: Message) -> bool:
 class Template:
     """The line of one plain message, with what differs in others of the same stream and kind left open."""
 
-    __slots__ = ("_entries", "_header_length", "_text", "_type", "_unpack", "_version")
+    __slots__ = ("_entries", "_preamble", "_text", "_unpack")
 
     def __init__(self, message: Message, record: Record) -> None:
         """`record` is that of `message`."""
@@ -143,20 +144,18 @@ class Template:
         head = plain_head(preamble.type, preamble.version, preamble.header_length)
         assert head is not None, "the message must be plain"
         self._unpack = head.unpack_from
-        self._type = preamble.type
-        self._version = preamble.version
+        self._preamble = preamble
         self._entries = preamble.type == table.APPEND_ENTRIES
-        self._header_length = None if self._entries else preamble.header_length
         self._text = _left_open(record, {**_OPEN, **dict.fromkeys(message.fields, "%d")})
 
     def fits(self, message: Message) -> bool:
         """Whether the line of a message of this stream differs only in what is open."""
         if message.missing != 0 or message.changes or message.payload_sha256 is not None:
             return False
-        type_, version, header_length, _ = message.preamble
-        if type_ != self._type or version != self._version:
-            return False
-        return self._entries or header_length == self._header_length
+        preamble = message.preamble
+        if preamble == self._preamble:
+            return True
+        return self._entries and preamble.type == table.APPEND_ENTRIES and preamble.version == self._preamble.version
 
     def line(self, message: Message, frame: int, file: str | None, time: str, time_ns: int) -> str:
         """The line of a message that fits; `file` is the name of its file in JSON, if it is to be there."""
