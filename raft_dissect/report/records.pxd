@@ -2,6 +2,7 @@
 
 import cython
 
+from raft_dissect.cluster cimport identity
 from raft_dissect.report.times cimport Clock
 from raft_dissect.values cimport Message
 
@@ -27,7 +28,7 @@ cdef str _entries_text(bytes header, tuple words)
 
 
 cdef class Records:
-    cdef public object identities
+    cdef public identity.Identities identities
     cdef object _files
     cdef list _encoded_files
     cdef Clock _clock
@@ -35,6 +36,8 @@ cdef class Records:
     cdef object _changes
 
     cpdef learn(self, event)
+
+    cdef _learn_from(self, Message message)
 
     cpdef str line(self, event)
 

@@ -38,11 +38,15 @@ class Records:
     def learn(self, event: Event) -> None:
         """Learn from an event who is at which end of a stream."""
         if isinstance(event, Message):
-            self.identities.message(event)
-            for number in event.changes:
-                self.identities.configuration(event.change(number) or ())
+            self._learn_from(event)
         elif isinstance(event, StreamOpened):
             self.identities.opened(event.stream)
+
+    def _learn_from(self, message: Message) -> None:
+        self.identities.message(message)
+        if message.changes:
+            for number in message.changes:
+                self.identities.configuration(message.change(number) or ())
 
     def line(self, event: Message | Diagnostic) -> str:
         """The record of a message or diagnostic as a line of JSON, without its end."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+from itertools import starmap
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from raft_dissect.wire import table
@@ -42,6 +44,9 @@ class Entry(NamedTuple):
     def type_name(self) -> str | int:
         """The type's name, or its number if it has none."""
         return table.ENTRY_TYPES.get(self.type, self.type)
+
+
+_size_of = attrgetter("size")
 
 
 class Header(NamedTuple):
@@ -204,20 +209,24 @@ def decode_header(
     """
     if header_length is None:
         header_length = len(header)
-    plan = _select(type_, version, header_length, header, layout)
+    plan = _BY_LENGTH.get((type_, version, header_length)) if layout is None else None
+    if plan is None:
+        plan = _select(type_, version, header_length, header, layout)
     if plan is None:
         return Header({}, payload_length=None)
     if len(header) < header_length:
         return _decode_part(plan, header, header_length)
+    if not plan.variable:
+        return Header(_decode_head(plan, header), (), None, 0, plan.dialect)
+    if plan.variable == "entries":
+        n_entries = _count_entries(header)
+        entries = _decode_entries(header, plan.head.size, n_entries) if n_entries else ()
+        return Header(_decode_head(plan, header), entries, None, sum(map(_size_of, entries)), plan.dialect)
     size = payload_length(type_, header)
     fields = _decode_head(plan, header)
-    if plan.variable == "entries":
-        return Header(fields, _decode_entries(header, plan.head.size, fields["n_entries"]), None, size, plan.dialect)
-    if plan.variable == "configuration":
-        start = plan.head.size
-        servers = _servers_or_none(header[start : start + fields.pop("conf_length")])
-        return Header(fields, (), servers, size, plan.dialect)
-    return Header(fields, dialect=plan.dialect)
+    start = plan.head.size
+    servers = _servers_or_none(header[start : start + fields.pop("conf_length")])
+    return Header(fields, (), servers, size, plan.dialect)
 
 
 def _select(type_: int, version: int, header_length: int, header: bytes, layout: str | None) -> _Plan | None:
@@ -230,9 +239,7 @@ def _select(type_: int, version: int, header_length: int, header: bytes, layout:
         for plan in plans:
             if layout in plan.form.layouts and plan.form.version == version and plan.fixed == header_length:
                 return plan
-    if (exact := _BY_LENGTH.get((type_, version, header_length))) is not None:
-        return exact
-    return _longest(plans, type_, version, header_length)
+    return _BY_LENGTH.get((type_, version, header_length)) or _longest(plans, type_, version, header_length)
 
 
 def _longest(plans: tuple[_Plan, ...], type_: int, version: int, header_length: int) -> _Plan:
@@ -292,7 +299,7 @@ def _decode_part(plan: _Plan, header: bytes, header_length: int) -> Header:
 
 def _decode_entries(header: bytes, start: int, n_entries: int) -> tuple[Entry, ...]:
     end = start + n_entries * ENTRY_STRUCT.size
-    return tuple(Entry(*values) for values in ENTRY_STRUCT.iter_unpack(header[start:end]))
+    return tuple(starmap(Entry, ENTRY_STRUCT.iter_unpack(header[start:end])))
 
 
 def plain_head(type_: int, version: int, header_length: int) -> struct.Struct | None:
