@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from functools import cache
 from itertools import starmap
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
@@ -274,17 +275,22 @@ def _decode_head(plan: _Plan, header: bytes) -> dict[str, int]:
     return fields
 
 
-def _decode_part(plan: _Plan, header: bytes, header_length: int) -> Header:
-    """What a header whose end is missing still says."""
+@cache
+def _part(plan: _Plan, captured: int) -> _Plan:
+    """The fields of a form's head that are whole within the bytes that were captured of it."""
     known: list[Field] = []
     size = 0
     for field in plan.head_fields:
-        if size + field.size > len(header):
+        if size + field.size > captured:
             break
         known.append(field)
         size += field.size
-    part = _Plan(Form(plan.form.layouts, plan.form.version, tuple(known)))
-    fields = _decode_head(part, header)
+    return _Plan(Form(plan.form.layouts, plan.form.version, tuple(known)))
+
+
+def _decode_part(plan: _Plan, header: bytes, header_length: int) -> Header:
+    """What a header whose end is missing still says."""
+    fields = _decode_head(_part(plan, min(len(header), plan.head.size)), header)
     fields.pop("conf_length", None)
     if plan.variable == "configuration":
         return Header(fields, (), None, None, plan.dialect)
