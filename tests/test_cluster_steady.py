@@ -237,3 +237,12 @@ def test_follower_that_heard_its_leader_on_a_new_connection_did_not_lose_it() ->
     assert [election.cause for election in script.facts().elections] == ["heartbeats_absent"]
     script = replicate(Script(), 1, 10).kill(1).wait(5000).ask(2, 3, 3)
     assert [election.cause for election in script.facts().elections] == ["connection_lost"]
+
+
+def test_reign_begins_with_its_earliest_packet_though_it_came_late() -> None:
+    talk = Talk()
+    for number, (what, time_ns) in enumerate([("RequestVote", 1), *[("AppendEntries", 10)] * 3, ("AppendEntries", 5)]):
+        talk.take((what, 1, 2, {"term": 2, "candidate_id": 1}, 4, time_ns), number)
+    facts = short_way(talk.events)
+    assert facts is not None
+    assert [leader.first.time_ns for leader in facts.leaders] == [5]
