@@ -2,9 +2,6 @@
 
 import sys
 
-from raft_dissect import messages
+from raft_dissect import Dissection
 
-count = 0
-for message in messages(sys.argv[1], ports=[9001]):
-    count += bool(message.fields) and not message.partial
-print(count)
+print(sum(len(batch) - batch.partial for batch in Dissection(sys.argv[1], ports=[9001]).batches()))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from raft_dissect.capture import CaptureError
-    from raft_dissect.pipeline import Dissection, analyze, messages
+    from raft_dissect.dissection import Dissection, messages
+    from raft_dissect.pipeline import analyze
     from raft_dissect.report import Report
     from raft_dissect.scapy_session import RaftSession
     from raft_dissect.streams import Engine
@@ -34,14 +35,14 @@ __all__ = [
 _HOMES = {
     "CaptureError": "capture",
     "Diagnostic": "values",
-    "Dissection": "pipeline",
+    "Dissection": "dissection",
     "Engine": "streams",
     "Message": "values",
     "Packet": "values",
     "RaftSession": "scapy_session",
     "Report": "report",
     "analyze": "pipeline",
-    "messages": "pipeline",
+    "messages": "dissection",
 }
 """The module of each public name, imported when the name is first used: RaftSession needs Scapy, which is slow."""
 

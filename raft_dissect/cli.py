@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from raft_dissect import __version__
 from raft_dissect.capture import CaptureError
-from raft_dissect.pipeline import Dissection, ReportBuilder
+from raft_dissect.dissection import Dissection
 from raft_dissect.report.terminal import Style
 from raft_dissect.report.times import Clock
 from raft_dissect.report.words import counted, other_connections
@@ -293,7 +293,8 @@ def _learning(run: _Run, records: Records) -> Iterator[Event]:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from raft_dissect.report.as_json import report_record  # start-up counts: each command imports its own output
+    from raft_dissect.pipeline import ReportBuilder  # start-up counts: each command imports what it needs
+    from raft_dissect.report.as_json import report_record
     from raft_dissect.report.as_text import report_text
 
     run = _Run(options)

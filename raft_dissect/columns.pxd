@@ -40,6 +40,7 @@ cdef class MessageBatch:
     cdef public bytes buffer
     cdef public long file
     cdef public Py_ssize_t rows
+    cdef public Py_ssize_t partial
     cdef public Py_ssize_t room
     cdef public list streams
     cdef public long long[::1] shapes

@@ -12,7 +12,7 @@ from raft_dissect import wire
 from raft_dissect.values import Message, Packet, Place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from raft_dissect.values import Event, Stream
 
@@ -130,6 +130,7 @@ class MessageBatch:
         "frames",
         "headers",
         "offsets",
+        "partial",
         "payloads",
         "room",
         "rows",
@@ -143,7 +144,7 @@ class MessageBatch:
         "word4",
     )
 
-    def __init__(self, layout: str | None) -> None:
+    def __init__(self, layout: str | None, room: int = _ROOM) -> None:
         self._layout = layout
         self._kept: dict[int, Message] = {}
         self._others: list[tuple[int, Event]] = []
@@ -151,23 +152,33 @@ class MessageBatch:
         self.file = 0
         self.rows = 0
         """Messages so far."""
-        self.room = _ROOM
-        self.streams: list[Stream | None] = [None] * _ROOM
-        self.shapes = _column(_ROOM)
+        self.partial = 0
+        """Those of them that a gap or a short snaplen cut."""
+        self.room = room
+        self.streams: list[Stream | None] = [None] * room
+        self.shapes = _column(room)
         """The first word of the preamble, and from bit 32 on the length of the header."""
-        self.headers = _column(_ROOM)
+        self.headers = _column(room)
         """Where in the buffer each header begins."""
-        self.offsets = _column(_ROOM)
+        self.offsets = _column(room)
         """Of each message in its stream; -1 when the start of the stream was not seen."""
-        self.frames = _column(_ROOM)
-        self.times = _column(_ROOM)
-        self.payloads = _column(_ROOM)
+        self.frames = _column(room)
+        self.times = _column(room)
+        self.payloads = _column(room)
         """Length of each payload; -1 when it is unknown."""
-        self.word0 = _column(_ROOM, "Q")
-        self.word1 = _column(_ROOM, "Q")
-        self.word2 = _column(_ROOM, "Q")
-        self.word3 = _column(_ROOM, "Q")
-        self.word4 = _column(_ROOM, "Q")
+        self.word0 = _column(room, "Q")
+        self.word1 = _column(room, "Q")
+        self.word2 = _column(room, "Q")
+        self.word3 = _column(room, "Q")
+        self.word4 = _column(room, "Q")
+
+    @staticmethod
+    def of(events: Sequence[Event]) -> MessageBatch:
+        """A batch of what exists as objects."""
+        batch = MessageBatch(None, max(len(events), 1))
+        for event in events:
+            batch.add(event)
+        return batch
 
     def begin(self, buffer: bytes, file: int) -> None:
         """Forget everything, for the messages of another block."""
@@ -175,7 +186,7 @@ class MessageBatch:
         self._others.clear()
         self.buffer = buffer
         self.file = file
-        self.rows = 0
+        self.rows = self.partial = 0
 
     def grow(self) -> None:
         """Make room for twice as many messages."""
@@ -202,6 +213,7 @@ class MessageBatch:
             self.grow()
         row = self.rows
         self.rows += 1
+        self.partial += event.partial
         self._kept[row] = event
         preamble = event.preamble
         self.streams[row] = event.stream

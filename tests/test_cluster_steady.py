@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from raft_dissect import wire
 from raft_dissect.cluster import Analysis
-from raft_dissect.pipeline import Dissection
+from raft_dissect.dissection import Dissection
 from raft_dissect.values import Endpoint, Message, Place, Stream, StreamClosed, StreamOpened
 from raft_dissect.wire import table
 from tests.captures import FILES, PCAPS

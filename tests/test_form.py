@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 import raft_dissect
 from raft_dissect import wire
+from raft_dissect.dissection import Dissection
 from raft_dissect.form import describe, is_compiled, module_names
-from raft_dissect.pipeline import Dissection
 from raft_dissect.streams import link, segments, tunnels
 from raft_dissect.values import Packet
 from raft_dissect.wire import codec, configuration, handshake

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from raft_dissect import wire
-from raft_dissect.pipeline import messages
+from raft_dissect.dissection import messages
 from tests.captures import PCAPS, packets, run_file, truth
 from tests.command import run, run_on_terminal
 from tests.packets import Connection, capture

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raft_dissect import wire
-from raft_dissect.pipeline import Dissection
+from raft_dissect.dissection import Dissection
 from raft_dissect.report.records import Records
 from raft_dissect.report.times import Clock
 from raft_dissect.values import Diagnostic, Endpoint, Message, Place, Stream, StreamOpened

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from raft_dissect.pipeline import Dissection, ReportBuilder, analyze
+from raft_dissect.dissection import Dissection
+from raft_dissect.pipeline import ReportBuilder, analyze
 from raft_dissect.values import Message
 from tests.captures import PCAPS, RUNS, truth
 

@@ -33,6 +33,7 @@ BEFORE_ALL_TIMES = -(2**63)
 """Nanoseconds; no capture time is before it."""
 
 _CHUNK_SIZE = 1024 * 1024
+_LARGE_BLOCK = 16 * _CHUNK_SIZE
 _FIRST_LOOK_SIZE = 4096
 _FIRST_LOOK_LIMIT = 1024 * 1024
 """Bytes of a file's content in which its first packet is looked for before a merge begins."""
@@ -61,6 +62,9 @@ class Source:
 
     def open(self, *, keep_open: bool) -> None:
         """Open the file and look what it is; raise `CaptureError` if it cannot be read or is no capture."""
+        # The C library of most Linux systems gives back each large block that is freed to the system, until a larger
+        # one was freed: then the pieces that are read need no new pages. This one is never touched, so it has none.
+        bytes(_LARGE_BLOCK)
         self._opened = _OpenFile(self.path, follow=self._follow)
         self.size = self._opened.size
         if self.size is not None and self.path != STANDARD_INPUT and not keep_open:

@@ -240,7 +240,7 @@ class Engine:
         if len(self._waiting) >= _MOST_WAITING * MAX_CONNECTIONS:
             self._waiting = deque(item for item in self._waiting if not item[1].closed)
         self._waiting.append((self._fast.now + GRACE_NS, connection, direction))
-        self._fast.due = self._waiting[0][0]
+        self._fast.due = min(self._waiting[0][0], NEVER)
 
     def _stray(self, direction: Direction, segment: Segment, place: Place) -> None:
         """See about a segment that cannot belong to this connection.
@@ -326,7 +326,7 @@ class Engine:
             self._count_held(direction)
             self._after(direction, direction.last)
             connection.ease()
-        self._fast.due = self._waiting[0][0] if self._waiting else NEVER
+        self._fast.due = min(self._waiting[0][0], NEVER) if self._waiting else NEVER
 
     def _open(self, key: bytes, old: Direction | None, place: Place) -> Direction:
         """Begin a connection; the one that had the same addresses and ports is over."""

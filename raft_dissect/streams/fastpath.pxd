@@ -12,7 +12,7 @@ cdef bint COMPILED
 cdef int _NOTHING, _NO_DATA, _IN_ORDER, _IGNORED, _MESSAGES, _PAYLOAD, _OTHER, _PLAIN_IPV4, _TCP, _ENDS, _SYN, _ACK
 cdef long long _UNKNOWN, _MASK, _HALF, _ALWAYS_ZERO
 cdef Py_ssize_t _IP_HEADER, _LEAST, _PREAMBLE, _PREAMBLE_AND_WORDS, _SLOTS, _ENTRY
-cdef unsigned long long _FIXED_WORDS, _MOST_ENTRIES
+cdef unsigned long long _FIXED_WORDS, _MOST_ENTRIES, _WORD
 cdef int _APPEND_ENTRIES, _CHANGE
 cdef const unsigned char[::1] _ORDINARY
 

@@ -60,8 +60,8 @@ _FIXED_WORDS = 40
 _ENTRY = 16
 _CHANGE = table.CHANGE
 _MOST_ENTRIES = 1 << 20
-_ALWAYS_ZERO = 0xFF00FF00
-"""Bits of the first word of a preamble: beside the type and the version all are zero."""
+_ALWAYS_ZERO = 0xFFF8FFF8
+"""Bits of the first word of a preamble that are zero: the type and the version are below 8, all else is reserved."""
 _START = struct.Struct("<IIQ").unpack_from
 _WORDS = [struct.Struct(f"<{count}Q").unpack_from for count in range(6)]
 _ENTRIES = struct.Struct("<8xB3xI").iter_unpack
@@ -268,7 +268,7 @@ class FastPath:
             if reserved or head & _ALWAYS_ZERO or size > largest or header + size > stop:
                 break
             term = first = second = third = fourth = payload = 0
-            if head & 0xFF == _APPEND_ENTRIES:
+            if head & 7 == _APPEND_ENTRIES:
                 if size < _FIXED_WORDS:
                     break
                 if COMPILED:
@@ -279,17 +279,15 @@ class FastPath:
                     fourth = octets.u64le(view, header + 32)
                 else:
                     term, first, second, third, fourth = _WORDS[5](data, header)
-                if fourth > _MOST_ENTRIES or size - fourth * _ENTRY not in (40, 48):
+                if fourth > _MOST_ENTRIES or not _ORDINARY[head & 7 | head >> 13]:
                     break
-                if not _ORDINARY[head & 7 | head >> 13]:
+                if size not in (_FIXED_WORDS + fourth * _ENTRY, _FIXED_WORDS + _WORD + fourth * _ENTRY):
                     break
                 if fourth:
                     payload = self._sizes(header + _FIXED_WORDS, fourth)
                     if payload < 0:
                         break
-            elif head & 0xFF < 8 and head >> 16 < 8 and size <= _FIXED_WORDS and not size & 7:
-                if not _ORDINARY[head & 7 | head >> 13 | size << 3]:
-                    break
+            elif size <= _FIXED_WORDS and not size & 7 and _ORDINARY[head & 7 | head >> 13 | size << 3]:
                 if COMPILED:
                     term = octets.u64le(view, header)
                     first = octets.u64le(view, header + 8) if size > 8 else 0
@@ -343,7 +341,7 @@ class FastPath:
     ) -> None:
         """Begin a message whose last bytes are still to come."""
         framer = direction.framer
-        preamble = Preamble(head & 0xFF, head >> 16, size, True)
+        preamble = Preamble(head & 7, head >> 16, size, True)
         place = direction.last
         message = Message(direction.stream, offset if offset >= 0 else None, place, preamble, self._layout)
         message.header = self._data[header : header + size]
