@@ -11,6 +11,7 @@ import time
 from collections import deque
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, tzinfo
+from itertools import chain
 from typing import TYPE_CHECKING, NoReturn
 
 from raft_dissect import __version__
@@ -26,6 +27,7 @@ from raft_dissect.wire import LAYOUTS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from raft_dissect.columns import MessageBatch
     from raft_dissect.report.records import Records
     from raft_dissect.values import Event
 
@@ -299,8 +301,8 @@ def _report(options: argparse.Namespace) -> int:
 
     run = _Run(options)
     builder = ReportBuilder()
-    for event in run.events():
-        builder.feed(event)
+    for batch in run.batches():
+        builder.feed(batch)
     report = builder.report(run.dissection)
     if options.json:
         print(json.dumps(report_record(report, run.clock), indent=2))
@@ -359,11 +361,16 @@ class _Run:
 
     def events(self) -> Iterator[Event]:
         """Every event, while progress is shown and damaged files are remembered."""
+        return chain.from_iterable(self.batches())
+
+    def batches(self) -> Iterator[MessageBatch]:
+        """The same in batches."""
         with self._ended_by_interrupt() if self._follow else nullcontext():
-            for event in self._with_progress() if self._progress else self.dissection:
-                if isinstance(event, Diagnostic) and event.kind in ("file_damaged", "file_truncated"):
-                    self._damage.append(event)
-                yield event
+            for batch in self._with_progress() if self._progress else self.dissection.batches():
+                for _, event in batch.others:
+                    if isinstance(event, Diagnostic) and event.kind in ("file_damaged", "file_truncated"):
+                        self._damage.append(event)
+                yield batch
 
     @contextmanager
     def _ended_by_interrupt(self) -> Iterator[None]:
@@ -387,12 +394,12 @@ class _Run:
         finally:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    def _with_progress(self) -> Iterator[Event]:
+    def _with_progress(self) -> Iterator[MessageBatch]:
         capture = self.dissection.capture
         due = time.monotonic() + _PROGRESS_SECONDS
         shown = False
-        for event in self.dissection:
-            yield event
+        for batch in self.dissection.batches():
+            yield batch
             if time.monotonic() < due:
                 continue
             due = time.monotonic() + _PROGRESS_SECONDS

@@ -22,6 +22,7 @@ WORDS = 5
 """Words of a header that have columns; no fixed form of any message has more."""
 _WORD = 8
 _LARGEST = 2**63 - 1
+_LONGEST = 2**31 - 1
 _MOST_PREAMBLES = 4096
 
 
@@ -217,7 +218,7 @@ class MessageBatch:
         self._kept[row] = event
         preamble = event.preamble
         self.streams[row] = event.stream
-        self.shapes[row] = preamble.type | preamble.version << 16 | min(preamble.header_length, 2**31 - 1) << 32
+        self.shapes[row] = shape_column(preamble)
         self.headers[row] = -1
         self.offsets[row] = -1 if event.offset is None else event.offset
         self.frames[row] = event.place.frame
@@ -226,6 +227,11 @@ class MessageBatch:
         header = event.header[: WORDS * _WORD].ljust(WORDS * _WORD, b"\0")
         words = [int.from_bytes(header[at : at + _WORD], "little") for at in range(0, WORDS * _WORD, _WORD)]
         self.word0[row], self.word1[row], self.word2[row], self.word3[row], self.word4[row] = words
+
+    @property
+    def others(self) -> list[tuple[int, Event]]:
+        """What is no message, each with the number of messages that come before it."""
+        return self._others
 
     def __len__(self) -> int:
         return self.rows
@@ -242,17 +248,25 @@ class MessageBatch:
             yield self.message(row)
             row += 1
 
-    def message(self, row: int) -> Message:
-        """The message at a row."""
+    def preamble(self, row: int) -> wire.Preamble:
+        """The preamble of the message at a row."""
         kept = self._kept.get(row)
         if kept is not None:
-            return kept
+            return kept.preamble
         shape = self.shapes[row]
         preamble = _PREAMBLES.get(shape)
         if preamble is None:
             if len(_PREAMBLES) == _MOST_PREAMBLES:
                 _PREAMBLES.clear()
             preamble = _PREAMBLES[shape] = wire.Preamble(shape & 0xFF, shape >> 16 & 0xFF, shape >> 32, True)
+        return preamble
+
+    def message(self, row: int) -> Message:
+        """The message at a row."""
+        kept = self._kept.get(row)
+        if kept is not None:
+            return kept
+        preamble = self.preamble(row)
         stream = self.streams[row]
         assert stream is not None
         offset: int | None = self.offsets[row]
@@ -263,6 +277,11 @@ class MessageBatch:
         message.header = self.buffer[at : at + preamble.header_length]
         message.payload_length = self.payloads[row]
         return message
+
+
+def shape_column(preamble: wire.Preamble) -> int:
+    """What stands in the column of shapes for messages with this preamble; lengths beyond 2 GiB look alike."""
+    return preamble.type | preamble.version << 16 | min(preamble.header_length, _LONGEST) << 32
 
 
 _PREAMBLES: dict[int, wire.Preamble] = {}

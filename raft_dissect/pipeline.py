@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 from raft_dissect.cluster import Analysis
 from raft_dissect.dissection import Dissection
 from raft_dissect.report.model import MAX_DIAGNOSTICS, CaptureFacts, Report
-from raft_dissect.values import Diagnostic, Message
+from raft_dissect.values import Diagnostic
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from raft_dissect.columns import MessageBatch
     from raft_dissect.dissection import Source
-    from raft_dissect.values import Event
 
 
 class ReportBuilder:
-    """Takes the events of a dissection, and makes the report of them."""
+    """Takes the batches of a dissection, and makes the report of them."""
 
     def __init__(self) -> None:
         self._analysis = Analysis()
@@ -27,20 +27,19 @@ class ReportBuilder:
         self._diagnosed: Counter[str] = Counter()
         self._diagnostics: list[Diagnostic] = []
 
-    def feed(self, event: Event) -> None:
-        """Take one event."""
-        self._analysis.feed(event)
-        if isinstance(event, Message):
-            self._messages += 1
-            if event.missing != 0:
-                self._partial += 1
-        elif isinstance(event, Diagnostic):
-            self._diagnosed[event.kind] += 1
-            if len(self._diagnostics) < MAX_DIAGNOSTICS:
-                self._diagnostics.append(event)
+    def feed(self, batch: MessageBatch) -> None:
+        """Take a batch of events."""
+        self._analysis.feed_batch(batch)
+        self._messages += len(batch)
+        self._partial += batch.partial
+        for _, event in batch.others:
+            if isinstance(event, Diagnostic):
+                self._diagnosed[event.kind] += 1
+                if len(self._diagnostics) < MAX_DIAGNOSTICS:
+                    self._diagnostics.append(event)
 
     def report(self, dissection: Dissection) -> Report:
-        """The report of all events that were fed, which came from this dissection."""
+        """The report of all batches that were fed, which came from this dissection."""
         statistics = dissection.statistics
         other = {kind: n for kind, n in sorted(statistics.streams.items()) if kind != "raft"}
         capture = CaptureFacts(
@@ -69,6 +68,6 @@ def analyze(source: Source, *, ports: Collection[int] | None = None, layout: str
     """
     dissection = Dissection(source, ports=ports, layout=layout)
     builder = ReportBuilder()
-    for event in dissection:
-        builder.feed(event)
+    for batch in dissection.batches():
+        builder.feed(batch)
     return builder.report(dissection)

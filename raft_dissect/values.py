@@ -16,7 +16,10 @@ class Packet(NamedTuple):
     data: bytes
     """The captured bytes, from the link-layer header on."""
     time_ns: int
-    """Capture time in integer nanoseconds since the Unix epoch, UTC; 0 when the capture does not say."""
+    """Capture time in integer nanoseconds since the Unix epoch, UTC; 0 when the capture does not say.
+
+    Times are within 2**62 of the epoch, which is 146 years.
+    """
     link_type: int
     original_length: int
     """Length on the wire in bytes; more than `len(data)` when the snaplen cut the packet."""

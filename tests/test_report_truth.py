@@ -56,10 +56,9 @@ class Run:
         dissection = Dissection([str(PCAPS / file) for file in files])
         builder = ReportBuilder()
         self.messages: list[Message] = []
-        for event in dissection:
-            builder.feed(event)
-            if isinstance(event, Message):
-                self.messages.append(event)
+        for batch in dissection.batches():
+            builder.feed(batch)
+            self.messages += [event for event in batch if isinstance(event, Message)]
         self.report: Report = builder.report(dissection)
 
     @property

@@ -67,7 +67,7 @@ def changed_packet(generator: random.Random, packet: Packet) -> Packet:
     kind = generator.randrange(4)
     if kind == 0:
         moved = packet.time_ns + generator.randint(-5, 5) * SECOND
-        return packet._replace(time_ns=generator.choice([0, -1, 2**63 - 1, moved]))
+        return packet._replace(time_ns=generator.choice([0, -1, 2**62 - 1, moved]))
     if kind == 1:
         length = len(packet.data)
         return packet._replace(original_length=generator.choice([0, length // 2, length + 70000]))

@@ -35,8 +35,8 @@ _OPTION_END = 0
 _OPTION_TSRESOL = 9
 _OPTION_TSOFFSET = 14
 
-_LARGEST_TIME = 2**63
-"""Nanoseconds either side of the epoch: 292 years, and what every consumer can hold."""
+_LARGEST_TIME = 2**62
+"""Nanoseconds either side of the epoch: 146 years, so that a difference of two times has 64 bits too."""
 
 
 class _Interface(NamedTuple):
@@ -164,7 +164,7 @@ class PcapngReader(RecordReader):
             )
         time_ns = ticks * multiplier // divisor + offset_ns
         if not -_LARGEST_TIME <= time_ns < _LARGEST_TIME:
-            raise _DamagedBodyError(f"the time of frame {self.frame + 1} is more than 292 years from 1970")
+            raise _DamagedBodyError(f"the time of frame {self.frame + 1} is more than 146 years from 1970")
         self._add_packet(link_type, buffer, start, captured, original, time_ns, items)
 
     def _simple_packet(self, buffer: bytes, start: int, stop: int, items: list[Item]) -> None:

@@ -17,6 +17,7 @@ from raft_dissect.cluster.traffic import Flows
 from raft_dissect.values import Diagnostic, Message, Place, StreamClosed, StreamOpened
 
 if TYPE_CHECKING:
+    from raft_dissect.columns import MessageBatch
     from raft_dissect.values import Event, Stream
 
 
@@ -47,6 +48,22 @@ class Analysis:
         """Take one event."""
         if not isinstance(event, Message) or not self._steady.takes(event):
             self.ask_all(event)
+
+    def feed_batch(self, batch: MessageBatch) -> None:
+        """Take a batch of events; no objects are made of its rows as long as they are steady."""
+        row = 0
+        for before, event in batch.others:
+            self._rows(batch, row, before)
+            self.feed(event)
+            row = before
+        self._rows(batch, row, batch.rows)
+
+    def _rows(self, batch: MessageBatch, row: int, end: int) -> None:
+        while row < end:
+            row = self._steady.take_rows(batch, row, end)
+            if row < end:
+                self.feed(batch.message(row))
+                row += 1
 
     def ask_all(self, event: Event) -> None:
         """Take one event and give it to every tracker, also where nothing new can be in it."""
@@ -87,6 +104,7 @@ class Analysis:
 
     def facts(self, end_ns: int) -> ClusterFacts | None:
         """What is known; None when there was no message. `end_ns` is the capture's last time in nanoseconds."""
+        self._steady.end()
         if not self._flows:
             return None
         end = Place(end_ns, 0)

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from raft_dissect.cluster.facts import Leaderless, Leadership
 from raft_dissect.cluster.terms import proven_term
+from raft_dissect.values import Place
 from raft_dissect.wire import table
 
 if TYPE_CHECKING:
     from raft_dissect.cluster.facts import LeaderEnd
     from raft_dissect.cluster.servers import Server
-    from raft_dissect.values import Message, Place
+    from raft_dissect.values import Message
 
 _FROM_LEADERS = (table.APPEND_ENTRIES, table.INSTALL_SNAPSHOT, table.TIMEOUT_NOW)
 _QUIET_NS = 1_000_000_000
@@ -22,13 +23,13 @@ _QUIET_NS = 1_000_000_000
 class Reign:
     """One server's time as leader of one term, while it is being seen."""
 
-    __slots__ = ("closed", "first", "last", "leader", "longest_ns", "over", "term")
+    __slots__ = ("closed", "first", "last_file", "last_frame", "last_ns", "leader", "longest_ns", "over", "term")
 
     def __init__(self, term: int, leader: Server, place: Place) -> None:
         self.term = term
         self.leader = leader
         self.first = place
-        self.last = place
+        self.last_ns, self.last_frame, self.last_file = place
         self.longest_ns = 0
         """The longest silence between two of its messages."""
         self.closed: Place | None = None
@@ -36,15 +37,22 @@ class Reign:
         self.over: Place | None = None
         """When the leader showed that it leads no more: with a later term, or by asking for votes."""
 
-    def heard(self, place: Place) -> None:
+    @property
+    def last(self) -> Place:
+        """The leader's last message."""
+        return Place(self.last_ns, self.last_frame, self.last_file)
+
+    def heard(self, time_ns: int, frame: int, file: int) -> None:
         """Take note of a message of the leader, which leads still."""
-        last = self.last
-        if place > last:
-            silence = place.time_ns - last.time_ns
-            if silence > self.longest_ns:
-                self.longest_ns = silence
-            self.last = place
-            self.closed = None
+        silence = time_ns - self.last_ns
+        if silence < 0 or (not silence and (frame, file) <= (self.last_frame, self.last_file)):
+            return
+        if silence > self.longest_ns:
+            self.longest_ns = silence
+        self.last_ns = time_ns
+        self.last_frame = frame
+        self.last_file = file
+        self.closed = None
 
 
 class Leaders:
@@ -88,7 +96,7 @@ class Leaders:
         reign.first = min(reign.first, place)
         # What was queued for an unreachable server may leave long after the leader stepped down.
         if reign is self._current.get(sender):
-            reign.heard(place)
+            reign.heard(place.time_ns, place.frame, place.file)
 
     def closed(self, sender: Server, place: Place) -> None:
         """One of a server's own connections ended."""
@@ -134,7 +142,8 @@ class Leaders:
             key = (term, server.resolved)
             other = merged.setdefault(key, reign)
             other.first = min(other.first, reign.first)
-            other.last = max(other.last, reign.last)
+            if reign.last > other.last:
+                other.last_ns, other.last_frame, other.last_file = reign.last
         return list(merged.values())
 
     def leaderless(self, leaderships: tuple[Leadership, ...], end: Place) -> tuple[Leaderless, ...]:

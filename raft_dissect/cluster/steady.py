@@ -8,7 +8,9 @@ A message is steady when it tells nothing new to
 - `Server.seen`: the sender has written messages of this shape before, and was seen in an earlier packet.
 Then it only adds to what is counted, to how far logs reach and to who was heard from when, and that is all that a
 conversation does. What a conversation knows of the trackers holds until anything comes that is not steady: that ends
-all of them, and the next messages begin them anew.
+all of them, they tell the trackers what they have kept for themselves, and the next messages begin them anew.
+
+Messages come as objects or as rows of a batch, which are taken without making objects of them.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from raft_dissect.cluster.servers import shape_of
+from raft_dissect.columns import shape_column
+from raft_dissect.values import Place
 from raft_dissect.wire import MESSAGE_NAMES
 from raft_dissect.wire.codec import (
     APPEND_ENTRIES_HEAD,
@@ -24,16 +28,18 @@ from raft_dissect.wire.codec import (
     entry_terms,
 )
 from raft_dissect.wire.table import APPEND_ENTRIES, APPEND_ENTRIES_RESULT
+from raft_dissect.wire.table import PREAMBLE_LENGTH as _PREAMBLE_LENGTH
 
 if TYPE_CHECKING:
     from raft_dissect.cluster.elections import Elections
     from raft_dissect.cluster.leaders import Leaders, Reign
     from raft_dissect.cluster.logs import Logs
-    from raft_dissect.cluster.replication import Replication
+    from raft_dissect.cluster.replication import Pair, Replication
     from raft_dissect.cluster.servers import Server, Servers
     from raft_dissect.cluster.terms import Terms
     from raft_dissect.cluster.traffic import Flow, Flows
-    from raft_dissect.values import Message, Place, Stream
+    from raft_dissect.columns import MessageBatch
+    from raft_dissect.values import Message, Stream
     from raft_dissect.wire import Preamble
 
 _NOT_STALE = bytes(8)
@@ -49,47 +55,104 @@ _unpack_result = APPEND_ENTRIES_RESULT_HEAD.unpack_from
 class Conversation:
     """What one server goes on to say to another on one stream, in one term."""
 
-    __slots__ = ("flow", "log", "logs", "pair", "sender", "since", "term")
+    __slots__ = (
+        "flow",
+        "header_length",
+        "log",
+        "logs",
+        "order",
+        "pair",
+        "preamble",
+        "rows",
+        "seen_file",
+        "seen_frame",
+        "seen_ns",
+        "sender",
+        "shape",
+        "since",
+        "since_ns",
+        "size",
+        "term",
+    )
 
-    def __init__(self, trackers: Steady, sender: Server, term: int, since: Place, flow: Flow) -> None:
+    def __init__(
+        self, trackers: Steady, sender: Server, term: int, since: Place, flow: Flow, preamble: Preamble, pair: Pair
+    ) -> None:
         self.sender = sender
         self.term = term
         self.since = since
         """An earlier packet would tell something new."""
+        self.since_ns = since.time_ns
         self.flow = flow
+        self.pair = pair
         self.logs = trackers.logs
         self.log = trackers.logs.of(sender)
+        self.order = 0
+        """Counts the messages of all conversations up to its last one."""
+        self.rows = 0
+        """Messages that the flow was not told of."""
+        self.size = 0
+        """Their bytes, preambles included."""
+        self.seen_ns, self.seen_frame, self.seen_file = since
+        """The latest packet."""
+        self.follow(preamble)
 
-    def takes(self, message: Message) -> bool:
-        """Take a message if it is steady, and say whether it was."""
+    def takes(self, message: Message, order: int) -> bool:
+        """Take a message if it is steady, and say whether it was; `order` counts those of all conversations."""
         raise NotImplementedError
 
-    def seen(self, place: Place) -> None:
-        """Take note of when the sender was seen."""
-        sender = self.sender
-        if sender.last_seen is None or place > sender.last_seen:
-            sender.last_seen = place
+    def takes_row(self, batch: MessageBatch, row: int, order: int) -> bool:
+        """The same for a row of a batch."""
+        raise NotImplementedError
+
+    def tell(self) -> None:
+        """Tell the trackers what they were not told message by message."""
+        self.flow.add(MESSAGE_NAMES[self.preamble.type], self.rows, self.size)
+        self.rows = self.size = 0
+        sender, seen = self.sender, self.latest()
+        if self.order and (sender.last_seen is None or seen > sender.last_seen):
+            sender.last_seen = seen
+
+    def latest(self) -> Place:
+        """The latest packet of the conversation."""
+        return Place(self.seen_ns, self.seen_frame, self.seen_file)
+
+    def seen(self, time_ns: int, frame: int, file: int, order: int) -> None:
+        """Take note of a packet with a message of this conversation."""
+        self.order = order
+        latest_ns = self.seen_ns
+        if time_ns > latest_ns or (time_ns == latest_ns and (frame, file) > (self.seen_frame, self.seen_file)):
+            self.seen_ns = time_ns
+            self.seen_frame = frame
+            self.seen_file = file
+
+    def follow(self, preamble: Preamble) -> None:
+        """Know the preamble of the next messages."""
+        self.preamble = preamble
+        self.header_length = preamble.header_length
+        self.shape = shape_column(preamble)
 
 
 class Appends(Conversation):
     """The AppendEntries of a leader to one follower."""
 
-    __slots__ = ("header_length", "preamble", "reign", "room", "trailers", "version")
+    __slots__ = ("fresh", "reign", "stale", "version")
 
     def __init__(
         self, trackers: Steady, reign: Reign, follower: Server, since: Place, flow: Flow, preamble: Preamble
     ) -> None:
         leader = reign.leader
-        super().__init__(trackers, leader, reign.term, max(since, reign.first), flow)
+        pair = trackers.replication.pair(leader, follower)
+        super().__init__(trackers, leader, reign.term, max(since, reign.first), flow, preamble, pair)
         self.reign = reign
-        self.pair = trackers.replication.pair(leader, follower)
         self.version = preamble.version
-        self._follow(preamble)
-        self.trailers = [stale for stale in (False, True) if leader.wrote(shape_of(preamble, stale))]
-        """Whether the unused bytes of messages that tell nothing about releases are stale."""
+        self.fresh = leader.wrote(shape_of(preamble, False))
+        """Whether messages whose unused bytes are zero tell nothing about releases."""
+        self.stale = leader.wrote(shape_of(preamble, True))
+        """Whether those whose unused bytes are not zero do not, either."""
 
-    def takes(self, message: Message) -> bool:
-        """Take a message if it is steady, and say whether it was."""
+    def takes(self, message: Message, order: int) -> bool:
+        """Take a message if it is steady, and say whether it was; `order` counts those of all conversations."""
         header = message.header
         place = message.place
         if message.preamble != self.preamble and not self._continues(message.preamble):
@@ -97,15 +160,39 @@ class Appends(Conversation):
         if len(header) != self.header_length or message.changes or place < self.since:
             return False
         term, index, previous_term, _, n_entries = _unpack_append(header)
-        if term != self.term or n_entries > self.room:
+        if term != self.term or n_entries > (self.header_length - _APPEND_LENGTH) // _ENTRY_LENGTH:
             return False
-        if (header[-8:] != _NOT_STALE) not in self.trailers and message.missing == 0:
+        if message.missing == 0 and not (self.fresh if header[-8:] == _NOT_STALE else self.stale):
             return False
         self.flow.count(_APPEND, self.header_length, message.payload_length)
-        self.seen(place)
-        self.reign.heard(place)
+        self.seen(place.time_ns, place.frame, place.file, order)
+        self.reign.heard(place.time_ns, place.frame, place.file)
         self.logs.extend(self.log, index, previous_term, entry_terms(header, n_entries) if n_entries else ())
         self.pair.sent.remember(index, term)
+        return True
+
+    def takes_row(self, batch: MessageBatch, row: int, order: int) -> bool:
+        """The same for a row of a batch."""
+        shape = batch.shapes[row]
+        time_ns = batch.times[row]
+        if shape != self.shape and not self._continues(batch.preamble(row)):
+            return False
+        if batch.word0[row] != self.term or time_ns <= self.since_ns:
+            return False
+        size = self.header_length
+        end = batch.headers[row] + size
+        if not (self.fresh if batch.buffer[end - 8 : end] == _NOT_STALE else self.stale):
+            return False
+        frame = batch.frames[row]
+        self.rows += 1
+        self.size += _PREAMBLE_LENGTH + size + batch.payloads[row]
+        self.seen(time_ns, frame, batch.file, order)
+        self.reign.heard(time_ns, frame, batch.file)
+        index = batch.word1[row]
+        entries = batch.word4[row]
+        terms = entry_terms(batch.buffer[end - size : end], entries) if entries else ()
+        self.logs.extend(self.log, index, batch.word2[row], terms)
+        self.pair.sent.remember(index, self.term)
         return True
 
     def _continues(self, preamble: Preamble) -> bool:
@@ -114,19 +201,14 @@ class Appends(Conversation):
             return False
         if preamble.header_length < _APPEND_LENGTH:
             return False
-        self._follow(preamble)
+        self.follow(preamble)
         return True
-
-    def _follow(self, preamble: Preamble) -> None:
-        self.preamble = preamble
-        self.header_length = preamble.header_length
-        self.room = (preamble.header_length - _APPEND_LENGTH) // _ENTRY_LENGTH
 
 
 class Results(Conversation):
     """The AppendEntriesResult messages of a follower to its leader that are no rejections."""
 
-    __slots__ = ("elections", "header_length", "leader", "led", "preamble", "replication")
+    __slots__ = ("answered_file", "answered_frame", "answered_ns", "elections", "leader", "led", "replication")
 
     def __init__(
         self,
@@ -138,17 +220,17 @@ class Results(Conversation):
         flow: Flow,
         preamble: Preamble,
     ) -> None:
-        super().__init__(trackers, follower, term, since, flow)
+        pair = trackers.replication.pair(leader, follower)
+        super().__init__(trackers, follower, term, since, flow, preamble, pair)
         self.leader = leader
         self.led = trackers.leaders.leads(leader, term)
-        self.pair = trackers.replication.pair(leader, follower)
         self.elections = trackers.elections
         self.replication = trackers.replication
-        self.preamble = preamble
-        self.header_length = preamble.header_length
+        self.answered_ns, self.answered_frame, self.answered_file = since
+        """The last answer."""
 
-    def takes(self, message: Message) -> bool:
-        """Take a message if it is steady, and say whether it was."""
+    def takes(self, message: Message, order: int) -> bool:
+        """Take a message if it is steady, and say whether it was; `order` counts those of all conversations."""
         header = message.header
         place = message.place
         if message.preamble != self.preamble or len(header) != self.header_length or place < self.since:
@@ -157,13 +239,36 @@ class Results(Conversation):
         if rejected or term != self.term:
             return False
         self.flow.count(_RESULT, self.header_length, message.payload_length)
-        self.seen(place)
-        if self.led:
-            self.elections.followed(self.sender, self.leader, place)
+        self.seen(place.time_ns, place.frame, place.file, order)
+        self.answered_ns, self.answered_frame, self.answered_file = place
         if self.pair.pending:
             self.replication.installed(message, self.sender, self.pair.pending)
         self.logs.acknowledge(self.log, index)
         return True
+
+    def takes_row(self, batch: MessageBatch, row: int, order: int) -> bool:
+        """The same for a row of a batch."""
+        time_ns = batch.times[row]
+        if batch.shapes[row] != self.shape or batch.word0[row] != self.term or time_ns <= self.since_ns:
+            return False
+        if batch.word1[row] or self.pair.pending:
+            return False
+        frame = batch.frames[row]
+        self.rows += 1
+        self.size += _PREAMBLE_LENGTH + self.header_length + batch.payloads[row]
+        self.seen(time_ns, frame, batch.file, order)
+        self.answered_ns = time_ns
+        self.answered_frame = frame
+        self.answered_file = batch.file
+        self.logs.acknowledge(self.log, batch.word2[row])
+        return True
+
+    def tell(self) -> None:
+        """Tell the trackers what they were not told message by message."""
+        super().tell()
+        if self.led and self.order:
+            answered = Place(self.answered_ns, self.answered_frame, self.answered_file)
+            self.elections.followed(self.sender, self.leader, answered)
 
 
 class Steady:
@@ -186,15 +291,38 @@ class Steady:
         self.elections = elections
         self.replication = replication
         self.flows = flows
-        self._conversations: dict[Stream, Conversation] = {}
+        self._conversations: dict[Stream | None, Conversation] = {}
+        self._order = 0
 
     def takes(self, message: Message) -> bool:
         """Take a message if it is steady, and say whether it was."""
         conversation = self._conversations.get(message.stream) or self._begin(message)
-        return conversation is not None and conversation.takes(message)
+        if conversation is None:
+            return False
+        self._order += 1
+        return conversation.takes(message, self._order)
+
+    def take_rows(self, batch: MessageBatch, row: int, end: int) -> int:
+        """Take rows of a batch from `row` on, before `end`, while they are steady; give the first that was not taken.
+
+        It need not be unsteady: rows that are there as objects are to be taken as such, and so is the first message of
+        each conversation.
+        """
+        conversations = self._conversations
+        order = self._order
+        while row < end and batch.headers[row] >= 0:
+            conversation = conversations.get(batch.streams[row])
+            if conversation is None or not conversation.takes_row(batch, row, order + 1):
+                break
+            order += 1
+            row += 1
+        self._order = order
+        return row
 
     def end(self) -> None:
-        """Something is seen that is not steady."""
+        """Something is seen that is not steady, or the trackers are asked what they know."""
+        for conversation in sorted(self._conversations.values(), key=_order_of):
+            conversation.tell()
         self._conversations.clear()
 
     def _begin(self, message: Message) -> Conversation | None:
@@ -232,3 +360,7 @@ class Steady:
         if not sender.wrote(shape_of(preamble, False)):
             return None
         return Results(self, sender, receiver, term, since, flow, preamble)
+
+
+def _order_of(conversation: Conversation) -> int:
+    return conversation.order

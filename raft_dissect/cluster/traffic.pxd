@@ -13,3 +13,5 @@ cdef class Flow:
 
     @cython.locals(messages=dict)
     cpdef count(self, str name, header_length, payload_length)
+
+    cpdef add(self, str name, messages, size)

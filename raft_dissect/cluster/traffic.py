@@ -28,6 +28,12 @@ class Flow:
         messages[name] = messages.get(name, 0) + 1
         self.bytes += _PREAMBLE_LENGTH + header_length + (payload_length or 0)
 
+    def add(self, name: str, messages: int, size: int) -> None:
+        """Count several messages of this name, `size` bytes in all."""
+        if messages:
+            self.messages[name] = self.messages.get(name, 0) + messages
+            self.bytes += size
+
 
 class Flows:
     """The flows between all pairs of servers."""

@@ -44,7 +44,7 @@ cdef class FastPath:
     @cython.locals(slot=Py_ssize_t, direction=Direction)
     cdef Direction _find(self, unsigned long long hosts, unsigned long long ports, Py_ssize_t at)
 
-    @cython.locals(framer=Framer, remaining="long long")
+    @cython.locals(framer=Framer, remaining="unsigned long long")
     cdef _payload(self, Direction direction, Py_ssize_t at, Py_ssize_t stop)
 
     @cython.locals(framer=Framer)

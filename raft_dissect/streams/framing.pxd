@@ -20,7 +20,7 @@ cdef class Framer:
     cdef object _marks
     cdef public int state
     cdef public Message message
-    cdef public long long remaining
+    cdef public unsigned long long remaining
     cdef object _sink
     cdef long long _last_order
     cdef bint _held

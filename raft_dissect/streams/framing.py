@@ -29,6 +29,8 @@ _FIRST_LOOK = 1024
 """Bytes of a long header that are judged first."""
 _MAX_OPENING = 8192
 """Bytes at the start of a stream begun midway in which a handshake must end."""
+_MOST_REMAINING = 2**64 - 1
+"""Bytes; of a longer message nobody will ever see the end."""
 _MAX_FIXED_HEADER = 4096
 """Bytes; the longest header of a message without entries or configuration has 40."""
 _SHORT = frozenset(table.MESSAGE_NAMES) - {table.APPEND_ENTRIES, table.INSTALL_SNAPSHOT}
@@ -376,7 +378,7 @@ class Framer:
                 self._needs(order, place)
         self._drop(size)
         self._sink = sink_for(message, self._options.keep_payload, self._options.hash_payload)
-        self.remaining = remaining
+        self.remaining = min(remaining, _MOST_REMAINING)
         self.state = PAYLOAD
         if not remaining:
             self._complete()
