@@ -89,7 +89,8 @@ def run(source: Iterable[Packet], ports: Iterable[int] | None = None, **options:
     of_blocks += other.close()
     assert list(map(told, of_blocks)) == list(map(told, events))
     for name in Statistics.__slots__:
-        assert getattr(other.statistics, name) == getattr(engine.statistics, name), name
+        of_blocks_one, one = getattr(other.statistics, name), getattr(engine.statistics, name)
+        assert of_blocks_one == one, f"{name}: {of_blocks_one} in blocks, {one} one by one"
     return Result(events, engine.statistics)
 
 

@@ -174,16 +174,19 @@ class FastPath:
             if direction is None or version != _PLAIN_IPV4 or fragment & 0x3FFF or protocol != _TCP:
                 closer(index)
                 continue
-            ease = direction.ease
-            if ease == _IGNORED and not flags & _SYN:
-                continue
             payload = at + _IP_HEADER + (words >> 4) * 4
             if total:
                 if at + total > stop:
                     closer(index)
                     continue
                 stop = at + total
-            if ease == _NOTHING or flags & _ENDS or payload < at + _LEAST or payload > stop:
+            if payload < at + _LEAST or payload > stop:
+                closer(index)
+                continue
+            ease = direction.ease
+            if ease == _IGNORED and not flags & _SYN:
+                continue
+            if ease == _NOTHING or flags & _ENDS:
                 closer(index)
                 continue
             expected = direction.reassembly.next
