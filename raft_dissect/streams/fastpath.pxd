@@ -11,7 +11,7 @@ from raft_dissect.values cimport Message
 cdef bint COMPILED
 cdef int _NOTHING, _NO_DATA, _IN_ORDER, _IGNORED, _MESSAGES, _PAYLOAD, _OTHER, _PLAIN_IPV4, _TCP, _ENDS, _SYN, _ACK
 cdef long long _UNKNOWN, _MASK, _HALF, _ALWAYS_ZERO
-cdef Py_ssize_t _IP_HEADER, _LEAST, _PREAMBLE, _PREAMBLE_AND_WORDS, _SLOTS, _ENTRY
+cdef Py_ssize_t _IP_HEADER, _LEAST, _PREAMBLE, _PREAMBLE_AND_WORDS, _LAST_SLOT, _ENTRY
 cdef unsigned long long _FIXED_WORDS, _MOST_ENTRIES, _WORD
 cdef int _APPEND_ENTRIES, _CHANGE
 cdef const unsigned char[::1] _ORDINARY
@@ -51,7 +51,7 @@ cdef class FastPath:
     cdef _complete(self, Direction direction)
 
     @cython.locals(
-        view="const unsigned char[::1]", data=bytes, batch=MessageBatch, before="long long", largest=Py_ssize_t,
+        data=bytes, batch=MessageBatch, before="long long", largest=Py_ssize_t,
         head="long long", reserved="long long", size="unsigned long long", header=Py_ssize_t,
         term="unsigned long long", first="unsigned long long", second="unsigned long long",
         third="unsigned long long", fourth="unsigned long long", payload="long long", end="long long", row=Py_ssize_t,

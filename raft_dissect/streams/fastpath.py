@@ -65,7 +65,8 @@ _ALWAYS_ZERO = 0xFFF8FFF8
 _START = struct.Struct("<IIQ").unpack_from
 _WORDS = [struct.Struct(f"<{count}Q").unpack_from for count in range(6)]
 _ENTRIES = struct.Struct("<8xB3xI").iter_unpack
-_SLOTS = 1024
+_LAST_SLOT = 1023
+"""Of a table of directions; a power of two less one."""
 
 
 def _ordinary_shapes() -> bytes:
@@ -120,7 +121,7 @@ class FastPath:
         """When the engine wants to look after what waits."""
         self.order = 0
         """Counts the packets with payload that were looked at closely."""
-        self._slots: list[Direction | None] = [None] * _SLOTS
+        self._slots: list[Direction | None] = [None] * (_LAST_SLOT + 1)
 
     def run(self, block: PacketBlock, batch: MessageBatch) -> None:  # noqa: C901 - calls cost more than all it does
         """Go through all packets of a block; what becomes complete goes into the batch."""
@@ -207,7 +208,7 @@ class FastPath:
 
     def _find(self, hosts: int, ports: int, at: int) -> Direction | None:
         """The direction with these addresses and ports, which stand at a place of the buffer."""
-        slot = (hosts % 8191 + ports % 8179 * 3) % _SLOTS
+        slot = (hosts % 8191 + ports % 8179 * 3) & _LAST_SLOT
         direction = self._slots[slot]
         if (
             direction is not None
@@ -253,7 +254,7 @@ class FastPath:
 
     def _messages(self, direction: Direction, at: int, stop: int) -> int:  # noqa: C901 - as above
         """Take ordinary messages, the first of which begins at `at`; give the place after the last of them."""
-        data, view, batch = self._data, self._view, self._batch
+        data, batch = self._data, self._batch
         before = direction.reassembly.next - direction.framer.origin - stop
         if direction.framer.origin == _UNKNOWN:
             before = _UNKNOWN - _MASK - stop
@@ -262,9 +263,9 @@ class FastPath:
             if at + _PREAMBLE_AND_WORDS > largest:
                 break
             if COMPILED:
-                head = octets.u32le(view, at)
-                reserved = octets.u32le(view, at + 4)
-                size = octets.u64le(view, at + 8)
+                head = octets.u32le(self._view, at)
+                reserved = octets.u32le(self._view, at + 4)
+                size = octets.u64le(self._view, at + 8)
             else:
                 head, reserved, size = _START(data, at)
             header = at + _PREAMBLE
@@ -275,11 +276,11 @@ class FastPath:
                 if size < _FIXED_WORDS:
                     break
                 if COMPILED:
-                    term = octets.u64le(view, header)
-                    first = octets.u64le(view, header + 8)
-                    second = octets.u64le(view, header + 16)
-                    third = octets.u64le(view, header + 24)
-                    fourth = octets.u64le(view, header + 32)
+                    term = octets.u64le(self._view, header)
+                    first = octets.u64le(self._view, header + 8)
+                    second = octets.u64le(self._view, header + 16)
+                    third = octets.u64le(self._view, header + 24)
+                    fourth = octets.u64le(self._view, header + 32)
                 else:
                     term, first, second, third, fourth = _WORDS[5](data, header)
                 if fourth > _MOST_ENTRIES or not _ORDINARY[head & 7 | head >> 13]:
@@ -292,11 +293,11 @@ class FastPath:
                         break
             elif size <= _FIXED_WORDS and not size & 7 and _ORDINARY[head & 7 | head >> 13 | size << 3]:
                 if COMPILED:
-                    term = octets.u64le(view, header)
-                    first = octets.u64le(view, header + 8) if size > 8 else 0
-                    second = octets.u64le(view, header + 16) if size > 16 else 0
-                    third = octets.u64le(view, header + 24) if size > 24 else 0
-                    fourth = octets.u64le(view, header + 32) if size > 32 else 0
+                    term = octets.u64le(self._view, header)
+                    first = octets.u64le(self._view, header + 8) if size > 8 else 0
+                    second = octets.u64le(self._view, header + 16) if size > 16 else 0
+                    third = octets.u64le(self._view, header + 24) if size > 24 else 0
+                    fourth = octets.u64le(self._view, header + 32) if size > 32 else 0
                 else:
                     term, first, second, third, fourth = (*_WORDS[size >> 3](data, header), 0, 0, 0, 0)[:5]
             else:

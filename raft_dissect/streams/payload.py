@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 from raft_dissect.wire import table
 
 if TYPE_CHECKING:
+    import hashlib
+
     from raft_dissect.values import Message
 
 MAX_KEPT = 64 * 1024 * 1024
@@ -30,7 +31,7 @@ class PayloadSink:
         self._whole = True
         size = message.payload_length or 0
         self._kept = bytearray() if keep and size <= MAX_KEPT else None
-        self._hash = hashlib.sha256() if digest else None
+        self._hash = _sha256() if digest else None
         self._changes = _changes(message)
         self._change = 0  # number of the first of them that has not passed
 
@@ -68,6 +69,12 @@ class PayloadSink:
         for first, last, number, kept in self._changes:
             if len(kept) == last - first:
                 message.keep_change(number, bytes(kept))
+
+
+def _sha256() -> hashlib._Hash:
+    import hashlib  # here because few ask for it, and start-up counts
+
+    return hashlib.sha256()
 
 
 def sink_for(message: Message, keep: bool, digest: bool) -> PayloadSink | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 _IPV6_EXTENSIONS = (0, 43, 60)
 """Hop-by-hop, routing and destination options: 8 bytes, and 8 more per unit of their length byte."""
 _IPV6_FRAGMENT = 44
+_IPV4_LENGTH = 4
 _TCP = 6
 _MAX_NESTING = 8
 """Headers before the TCP header that are stepped over: links, tunnels, labels."""
@@ -75,12 +75,20 @@ def ports_of(key: bytes) -> tuple[int, int]:
 def endpoints_of(key: bytes) -> tuple[Endpoint, Endpoint]:
     """Source and destination of a direction."""
     host = (len(key) - 4) // 2
-    family = socket.AF_INET if host == 4 else socket.AF_INET6
     source_port, destination_port = ports_of(key)
     return (
-        Endpoint(socket.inet_ntop(family, key[:host]), source_port),
-        Endpoint(socket.inet_ntop(family, key[host : 2 * host]), destination_port),
+        Endpoint(_host_text(key[:host]), source_port),
+        Endpoint(_host_text(key[host : 2 * host]), destination_port),
     )
+
+
+def _host_text(host: bytes) -> str:
+    """An address in its usual text form."""
+    if len(host) == _IPV4_LENGTH:
+        return ".".join(map(str, host))
+    import socket  # here because few captures have IPv6, and start-up counts
+
+    return socket.inet_ntop(socket.AF_INET6, host)
 
 
 def decode_segment(packet: Packet) -> Segment | Fragment | str:
