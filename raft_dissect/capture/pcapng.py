@@ -26,6 +26,7 @@ from raft_dissect.capture.pcapng_blocks import (
     search_rules,
     section_layout,
 )
+from raft_dissect.capture.pcapng_scan import scan_blocks
 from raft_dissect.capture.records import LARGEST_RECORD, RecordReader
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ _LARGEST_TIME = 2**62
 """Nanoseconds either side of the epoch: 146 years, so that a difference of two times has 64 bits too."""
 
 
-class _Interface(NamedTuple):
+class Interface(NamedTuple):
     """What the packets of one interface share; a time is `ticks * multiplier // divisor + offset_ns`."""
 
     link_type: int
@@ -70,7 +71,7 @@ class PcapngReader(RecordReader):
         # Any will do for the first block: the type of a section header reads alike in both.
         self._layout = LAYOUTS["<"]
         self._in_section = False
-        self._interfaces: list[_Interface | None] = []
+        self._interfaces: list[Interface | None] = []
         """Those of the section; None is one whose description is damaged."""
 
     def _read_records(self, buffer: bytes, position: int, items: list[Item]) -> int:
@@ -78,6 +79,9 @@ class PcapngReader(RecordReader):
         self._needed = SMALLEST_BLOCK
         try:
             while end - position >= SMALLEST_BLOCK:
+                position = self._scan(buffer, position)
+                if end - position < SMALLEST_BLOCK:
+                    break
                 block_type, length = self._layout.block.unpack_from(buffer, position)
                 if block_type == SECTION:
                     self._layout = _section_layout(buffer, position)
@@ -100,6 +104,16 @@ class PcapngReader(RecordReader):
             self._end_block(buffer, items)
             self._leave_block(buffer, position, damage, items)
         self._end_block(buffer, items)
+        return position
+
+    def _scan(self, buffer: bytes, position: int) -> int:
+        """Take ordinary packets of the link type of those before them; return where they end."""
+        before = self._rows
+        self._rows, position, longest = scan_blocks(
+            self._layout, self._interfaces, self._link_type, self._columns, before, buffer, position
+        )
+        self.frame += self._rows - before
+        self._longest = max(self._longest, longest)
         return position
 
     def _wait(self, position: int, block_type: int, length: int) -> None:
@@ -197,7 +211,7 @@ class PcapngReader(RecordReader):
         self._rows = row + 1
         self.frame += 1
 
-    def _interface(self, number: int) -> _Interface:
+    def _interface(self, number: int) -> Interface:
         if number >= len(self._interfaces):
             raise _DamagedBodyError(
                 f"the block of frame {self.frame + 1} names interface {number}; "
@@ -226,7 +240,7 @@ class PcapngReader(RecordReader):
         options = _options(self._layout, buffer, start + 8, stop)
         multiplier, divisor = _resolution(options.get(_OPTION_TSRESOL, b"\x06"))
         offset_ns = _offset(self._layout, options.get(_OPTION_TSOFFSET, bytes(8)))
-        self._interfaces.append(_Interface(link_type, snaplen, multiplier, divisor, offset_ns))
+        self._interfaces.append(Interface(link_type, snaplen, multiplier, divisor, offset_ns))
 
 
 def _section_layout(buffer: bytes, position: int) -> Layout:

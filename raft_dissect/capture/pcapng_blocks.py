@@ -57,6 +57,8 @@ class Layout:
         self.section = struct.Struct(order + "4xHHq")
         self.interface = struct.Struct(order + "HHI")
         self.enhanced = struct.Struct(order + "IIIII")
+        self.enhanced_block = struct.Struct(order + "IIIIIII")
+        """An Enhanced Packet Block from its type on."""
         self.packet = struct.Struct(order + "HHIIII")
         self.option = struct.Struct(order + "HH")
         self.seconds = struct.Struct(order + "q")
