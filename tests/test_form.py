@@ -214,7 +214,7 @@ def statistics(dissection: Any) -> dict[str, object]:
 def assert_same_dissection(path: Path, **options: Any) -> int:
     """Whether both forms read a capture file alike; gives the number of events."""
     ours = Dissection(path, **options)
-    theirs = uncompiled("raft_dissect.pipeline").Dissection(path, **options)
+    theirs = uncompiled("raft_dissect.dissection").Dissection(path, **options)
     events = list(map(said, ours))
     assert events == list(map(said, theirs))
     assert statistics(ours) == statistics(theirs)
@@ -236,6 +236,25 @@ def test_any_damaged_capture_file(name: str, seed: int, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_bytes(data[: generator.randrange(len(data) // 2, len(data) + 1)])
     assert_same_dissection(path, keep_payload=True, hash_payload=True)
+    assert_same_dissection(path)
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("name", ["s6-canon-0.18.1.pcap", "s4-64k-canon-0.18.1.pcap"])
+def test_any_bytes_in_messages(name: str, seed: int, tmp_path: Path) -> None:
+    """All headers up to TCP stay as they are, so that most messages are met on the fast path."""
+    generator = random.Random(f"{name} {seed}")
+    data = bytearray((captures.PCAPS / name).read_bytes())
+    place = 24
+    while place < len(data):
+        size = int.from_bytes(data[place + 8 : place + 12], "little")
+        while size > 70 and generator.random() < 0.2:
+            value = generator.choice([0, 1, 2, 8, 0x7F, 0x80, 0xFF])
+            data[place + 16 + generator.randrange(66, size)] = value
+        place += 16 + size
+    path = tmp_path / name
+    path.write_bytes(data)
+    assert_same_dissection(path)
 
 
 @pytest.mark.parametrize("name", ["s4-ipv6-cowsql-0.22.1.pcap", "s1-hostnames-cowsql-0.22.1.any1.pcap"])
