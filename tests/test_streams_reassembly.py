@@ -13,7 +13,7 @@ from raft_dissect.streams import Engine
 from raft_dissect.values import Message, Packet, StreamClosed, StreamOpened
 from tests import captures, golden_streams, vectors
 from tests.golden_streams import GoldenStream
-from tests.packets import ACK, FIN, MILLISECOND, SECOND, Connection, capture
+from tests.packets import ACK, FIN, LINKS, MILLISECOND, SECOND, Address, Connection, capture, pieces
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -372,6 +372,21 @@ def test_data_behind_a_hole_is_given_when_the_acknowledged_bytes_are_a_second_la
     early = [event for packet in packets for event in engine.feed(packet) if isinstance(event, Message)]
     assert len(early) == 1
     assert len([event for event in engine.feed(late) if isinstance(event, Message)]) == 4
+
+
+@pytest.mark.parametrize("link", LINKS)
+@pytest.mark.parametrize("hosts", [("10.0.0.1", "10.0.0.2"), ("fd00::1", "fd00::2")])
+def test_every_link_layer_carries_the_same_messages(link: int, hosts: tuple[str, str]) -> None:
+    """A hole among them is given up a second after its acknowledgement, whatever the packets after it are."""
+    stream = GoldenStream(golden_streams.HANDSHAKES[0], golden_streams.USUAL * 3)
+    connection = Connection(Address(hosts[0], 40000), Address(hosts[1], 9001), link=link)
+    data = [connection.data(offset, data) for offset, data in pieces(stream.data, [50])]
+    frames = [*connection.opening(), *data[:40], *data[41:60], connection.ack(60 * 50), *data[60:]]
+    result = captures.run(capture(frames, link=link, step_ns=SECOND // 20))
+    lost = range(40 * 50, 41 * 50)
+    whole = [part.start for part in stream.parts if part.end <= lost.start or part.start >= lost.stop]
+    assert [message.offset for message in result.messages if not message.partial] == whole
+    assert [(gap.offset, gap.size) for gap in result.of_kind("gap")] == [(lost.start, 50)]
 
 
 def test_flags_in_one_packet() -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from raft_dissect import octets
 from raft_dissect.columns import WORDS
 from raft_dissect.streams import connections, framing, reassembly
+from raft_dissect.streams.link import LINK_TYPES
 from raft_dissect.streams.reassembly import Chunk
 from raft_dissect.values import Message
 from raft_dissect.wire import Preamble, table
@@ -32,7 +33,6 @@ _UNKNOWN = reassembly.UNKNOWN
 
 NEVER = 2**63 - 1
 """Nanoseconds since the Unix epoch: later than all capture times."""
-_IPV4 = 0x0800
 _PLAIN_IPV4 = 0x45
 """Version 4, and a header of five words: no options."""
 _TCP = 6
@@ -46,8 +46,17 @@ _ACK = 16
 _MASK = 0xFFFFFFFF
 _HALF = 1 << 31
 
-_LINKS: dict[int, tuple[int, int]] = {1: (14, 12), 12: (0, -1), 14: (0, -1), 101: (0, -1), 113: (16, 14), 276: (20, 0)}
-"""By link type: where the network header begins, and where the ethertype stands, -1 for nowhere."""
+_BY_VERSION = -1
+_LINKS: dict[str, tuple[int, int]] = {
+    "null": (4, _BY_VERSION),
+    "ethernet": (14, 12),
+    "raw": (0, _BY_VERSION),
+    "loop": (4, _BY_VERSION),
+    "linux_sll": (16, 14),
+    "ipv4": (0, _BY_VERSION),
+    "linux_sll2": (20, 0),
+}
+"""By kind of link: where the network header begins, and where the ethertype stands, if there is one."""
 _HEADERS = struct.Struct(">BxHxxHxB2x12sIIBB").unpack_from
 """IPv4 and TCP: version, total length, fragment bits, protocol, key, sequence, acknowledgement, words, flags."""
 
@@ -127,11 +136,8 @@ class FastPath:
         """Go through all packets of a block; what becomes complete goes into the batch."""
         closer = self._closer
         begin, end = block.begin, block.end
-        if block.link_type not in _LINKS:
-            for index in range(begin, end):
-                closer(index)
-            return
-        network, type_at = _LINKS[block.link_type]
+        link = LINK_TYPES.get(block.link_type, "")
+        network, type_at = _LINKS.get(link, (len(block.buffer), _BY_VERSION))
         least = network + _LEAST
         data = block.buffer
         view = data
