@@ -11,7 +11,8 @@ from raft_dissect.values cimport Message
 cdef bint COMPILED
 cdef int _NOTHING, _NO_DATA, _IN_ORDER, _IGNORED, _MESSAGES, _PAYLOAD, _OTHER, _PLAIN_IPV4, _TCP, _ENDS, _SYN, _ACK
 cdef long long _UNKNOWN, _MASK, _HALF, _ALWAYS_ZERO
-cdef Py_ssize_t _IP_HEADER, _LEAST, _PREAMBLE, _PREAMBLE_AND_WORDS, _LAST_SLOT, _ENTRY
+cdef int _IPV4, _IPV6
+cdef Py_ssize_t _BY_VERSION, _IPV4_HEADER, _IPV6_HEADER, _TCP_HEADER, _PREAMBLE, _PREAMBLE_AND_WORDS, _LAST_SLOT, _ENTRY
 cdef unsigned long long _FIXED_WORDS, _MOST_ENTRIES, _WORD
 cdef int _APPEND_ENTRIES, _CHANGE
 cdef const unsigned char[::1] _ORDINARY
@@ -35,7 +36,8 @@ cdef class FastPath:
         view="const unsigned char[::1]", data=bytes, frame="long long", columns=PacketColumns, file=long,
         starts="long long[::1]", lengths="long long[::1]", originals="long long[::1]", times="long long[::1]",
         now="long long", time_ns="long long", length="long long", start=Py_ssize_t, at=Py_ssize_t, stop=Py_ssize_t,
-        version=int, total=int, fragment=int, protocol=int, sequence="long long", acknowledgement="long long",
+        ethertype=int, plain=bint, transport=Py_ssize_t, version=int, total=int, fragment=int, protocol=int, key=bytes,
+        sequence="long long", acknowledgement="long long",
         words=int, flags=int, direction=Direction, hosts="unsigned long long", ease=int, payload=Py_ssize_t, expected="long long",
         known="long long",
     )

@@ -33,12 +33,12 @@ _UNKNOWN = reassembly.UNKNOWN
 
 NEVER = 2**63 - 1
 """Nanoseconds since the Unix epoch: later than all capture times."""
+_IPV4, _IPV6 = 0x0800, 0x86DD
 _PLAIN_IPV4 = 0x45
 """Version 4, and a header of five words: no options."""
 _TCP = 6
-_IP_HEADER = 20
-_LEAST = 40
-"""Bytes of an IPv4 and a TCP header without options."""
+_IPV4_HEADER, _IPV6_HEADER, _TCP_HEADER = 20, 40, 20
+"""Bytes of headers without options."""
 _ENDS = 7
 """FIN, SYN and RST."""
 _SYN = 2
@@ -57,8 +57,10 @@ _LINKS: dict[str, tuple[int, int]] = {
     "linux_sll2": (20, 0),
 }
 """By kind of link: where the network header begins, and where the ethertype stands, if there is one."""
-_HEADERS = struct.Struct(">BxHxxHxB2x12sIIBB").unpack_from
+_IPV4_HEADERS = struct.Struct(">BxHxxHxB2x12sIIBB").unpack_from
 """IPv4 and TCP: version, total length, fragment bits, protocol, key, sequence, acknowledgement, words, flags."""
+_IPV6_HEADERS = struct.Struct(">BxxxHBx36sIIBB").unpack_from
+"""IPv6 and TCP: version, length, protocol, key, sequence, acknowledgement, words, flags."""
 
 _PREAMBLE = 16
 _PREAMBLE_AND_WORDS = _PREAMBLE + 40
@@ -138,7 +140,7 @@ class FastPath:
         begin, end = block.begin, block.end
         link = LINK_TYPES.get(block.link_type, "")
         network, type_at = _LINKS.get(link, (len(block.buffer), _BY_VERSION))
-        least = network + _LEAST
+        least = network + _IPV4_HEADER + _TCP_HEADER
         data = block.buffer
         view = data
         self._data = data
@@ -160,14 +162,22 @@ class FastPath:
             start = starts[index]
             at = start + network
             stop = start + length
-            if type_at >= 0 and (view[start + type_at] != 8 or view[start + type_at + 1]):
+            if type_at != _BY_VERSION:
+                ethertype = view[start + type_at] << 8 | view[start + type_at + 1]
+            else:
+                ethertype = _IPV6 if view[at] >> 4 == 6 else _IPV4
+            if ethertype == _IPV6 and length >= least + _IPV6_HEADER - _IPV4_HEADER:
+                version, total, protocol, key, sequence, acknowledgement, words, flags = _IPV6_HEADERS(data, at)
+                direction = directions.get(key)
+                plain = version >> 4 == 6 and protocol == _TCP
+                total = total + _IPV6_HEADER if total else 0
+                transport = at + _IPV6_HEADER
+            elif ethertype != _IPV4:
                 closer(index)
                 continue
-            if COMPILED:
-                version = view[at]
+            elif COMPILED:
+                plain = view[at] == _PLAIN_IPV4 and not octets.u16be(view, at + 6) & 0x3FFF and view[at + 9] == _TCP
                 total = octets.u16be(view, at + 2)
-                fragment = octets.u16be(view, at + 6)
-                protocol = view[at + 9]
                 sequence = octets.u32be(view, at + 24)
                 acknowledgement = octets.u32be(view, at + 28)
                 words = view[at + 32]
@@ -175,19 +185,19 @@ class FastPath:
                 hosts = octets.u32be(view, at + 12)
                 hosts = hosts << 32 | octets.u32be(view, at + 16)
                 direction = self._find(hosts, octets.u32be(view, at + 20), at + 12)
+                transport = at + _IPV4_HEADER
             else:
-                version, total, fragment, protocol, key, sequence, acknowledgement, words, flags = _HEADERS(data, at)
+                version, total, fragment, protocol, key, sequence, acknowledgement, words, flags = _IPV4_HEADERS(
+                    data, at
+                )
                 direction = directions.get(key)
-            if direction is None or version != _PLAIN_IPV4 or fragment & 0x3FFF or protocol != _TCP:
-                closer(index)
-                continue
-            payload = at + _IP_HEADER + (words >> 4) * 4
+                plain = version == _PLAIN_IPV4 and not fragment & 0x3FFF and protocol == _TCP
+                transport = at + _IPV4_HEADER
+            payload = transport + (words >> 4) * 4
             if total:
-                if at + total > stop:
-                    closer(index)
-                    continue
+                plain = plain and at + total <= stop
                 stop = at + total
-            if payload < at + _LEAST or payload > stop:
+            if direction is None or not plain or payload < transport + _TCP_HEADER or payload > stop:
                 closer(index)
                 continue
             ease = direction.ease
