@@ -247,7 +247,8 @@ def wrapping(packets: Sequence[Packet]) -> list[Packet]:
     moves = {key: -(first + most // 2 + 1) for key, (first, most) in bounds.items()}
     found = []
     for packet in packets:
-        if segment := tcp_of(packet):
+        segment = tcp_of(packet)
+        if segment is not None:
             back = segment.acknowledgement + moves.get(segment.back, 0) if segment.flags & ACK else 0
             packet = segment.other(sequence=segment.sequence + moves[segment.key], acknowledgement=back).whole
         found.append(packet)
