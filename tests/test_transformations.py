@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import itertools
 from collections import Counter
-from functools import lru_cache
+from functools import cache
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,7 +13,7 @@ import pytest
 
 from raft_dissect.dissection import messages
 from tests import capture_files, captures, transformations
-from tests.captures import PCAPS, packets, run, run_file
+from tests.captures import PCAPS, run
 from tests.transformations import Flows, holds, holes, segments, union
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from _pytest.mark import ParameterSet
 
     from raft_dissect.values import Message, Packet
+    from tests.captures import Result
     from tests.transformations import Flow, Range
 
 CLEAR = [file for file in captures.FILES if file.partition("-")[0] != "tls13" or file.endswith("plain1.pcap")]
@@ -33,6 +34,26 @@ WHOLE = [file for file in CLEAR if "snaplen96" not in file]
 
 LARGE = 280_000
 """Bytes; with larger captures less is tried, for the sake of time."""
+
+
+# The captures are gone through once per transformation: all of them are kept, unlike in `captures`.
+
+
+@cache
+def packets(file: str) -> list[Packet]:
+    return captures.packets(file)
+
+
+@cache
+def run_file(file: str) -> Result:
+    """The untouched capture."""
+    return captures.run_file(file)
+
+
+@cache
+def contents(file: str) -> Counter[tuple[object, ...]]:
+    """The messages of the untouched capture."""
+    return captures.contents(run_file(file).messages)
 
 
 def size(file: str) -> int:
@@ -46,7 +67,7 @@ def assert_same_messages(file: str, changed: Sequence[Packet]) -> None:
     """The same messages with the same bytes at the same places of their streams, and no more trouble than before."""
     expected = run_file(file)
     result = run(changed, hash_payload=True)
-    assert captures.contents(result.messages) == captures.contents(expected.messages)
+    assert captures.contents(result.messages) == contents(file)
     kinds = [diagnostic.kind for diagnostic in expected.diagnostics]
     assert [diagnostic.kind for diagnostic in result.diagnostics] == kinds
 
@@ -178,7 +199,7 @@ def test_files_of_every_form_give_the_same_messages(file: str, tmp_path: Path) -
         times = [packet.time_ns // unit_ns * unit_ns for packet in packets(file)]
         expected = [packet._replace(time_ns=time) for packet, time in zip(packets(file), times, strict=True)]
         assert capture_files.read(path) == expected
-        assert read_from(path) == captures.contents(run_file(file).messages), form
+        assert read_from(path) == contents(file), form
 
 
 @pytest.mark.parametrize("file", WHOLE)
@@ -190,7 +211,7 @@ def test_rotated_parts_in_the_wrong_order_give_the_same_messages(file: str, tmp_
         paths.append(tmp_path / f"{place}.pcap")
         paths[-1].write_bytes(written(whole[start : start + part], "micro-little"))
     Random(6).shuffle(paths)
-    assert read_from(*paths) == captures.contents(run_file(file).messages)
+    assert read_from(*paths) == contents(file)
 
 
 # --- A known part of the messages ---
@@ -205,12 +226,12 @@ class Expected(NamedTuple):
     end: int
 
 
-@lru_cache(maxsize=4)
+@cache
 def flows_of(file: str) -> Flows:
     return Flows(packets(file))
 
 
-@lru_cache(maxsize=4)
+@cache
 def originals(file: str) -> dict[Flow, list[Expected]]:
     """The messages of the connections that the capture saw begin, by the direction they are in."""
     found: dict[Flow, list[Expected]] = {}

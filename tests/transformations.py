@@ -240,10 +240,10 @@ def _continues(before: Tcp, segment: Tcp) -> bool:
 def wrapping(packets: Sequence[Packet]) -> list[Packet]:
     """The sequence numbers of every direction are moved so that they wrap in the middle of its data."""
     bounds: dict[bytes, tuple[int, int]] = {}
-    for segment in segments(packets):
-        first, most = bounds.get(segment.key, (segment.sequence, 0))
-        far = (segment.end - first) % WRAP
-        bounds[segment.key] = first, max(most, far) if far < WRAP // 2 else most
+    for each in segments(packets):
+        first, most = bounds.get(each.key, (each.sequence, 0))
+        far = (each.end - first) % WRAP
+        bounds[each.key] = first, max(most, far) if far < WRAP // 2 else most
     moves = {key: -(first + most // 2 + 1) for key, (first, most) in bounds.items()}
     found = []
     for packet in packets:
