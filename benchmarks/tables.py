@@ -102,28 +102,35 @@ class _Target(NamedTuple):
         return f"{value:,.4g} {self.unit} ({'reached' if enough else 'not reached'})"
 
 
+def _finished(measures: Measures, name: str) -> Measure:
+    """What a reader took; KeyError when it was not run, or was stopped before its end."""
+    if not measures[name].finished:
+        raise KeyError(name)
+    return measures[name]
+
+
 def _times(capture: str, what: str) -> Callable[[dict[str, tuple[Capture, Measures]], str], float]:
     def value(captures: dict[str, tuple[Capture, Measures]], label: str) -> float:
         measures = captures[capture][1]
-        return measures[TSHARK].cpu / measures[our_name(what, label)].cpu
+        return _finished(measures, TSHARK).cpu / _finished(measures, our_name(what, label)).cpu
 
     return value
 
 
 def _line_times(captures: dict[str, tuple[Capture, Measures]], label: str) -> float:
     measures = captures["small"][1]
-    ours, theirs = measures[our_name(LINES, label)], measures[TSHARK_EK]
+    ours, theirs = _finished(measures, our_name(LINES, label)), _finished(measures, TSHARK_EK)
     return ((ours.found.lines or 0) / ours.cpu) / ((theirs.found.lines or 0) / theirs.cpu)
 
 
 def _peak(captures: dict[str, tuple[Capture, Measures]], label: str) -> float:
-    return max(measures[our_name(REPORT, label)].peak for _, measures in captures.values()) / 1e6
+    return max(_finished(measures, our_name(REPORT, label)).peak for _, measures in captures.values()) / 1e6
 
 
 def _percent(*names: str) -> Callable[[dict[str, tuple[Capture, Measures]], str], float]:
     def value(captures: dict[str, tuple[Capture, Measures]], label: str) -> float:
         chosen = [captures[name] for name in names]
-        found = sum(measures[our_name(DECODE, label)].found.messages or 0 for _, measures in chosen)
+        found = sum(_finished(measures, our_name(DECODE, label)).found.messages or 0 for _, measures in chosen)
         return 100 * found / sum(capture.captured for capture, _ in chosen)
 
     return value
