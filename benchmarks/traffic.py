@@ -114,9 +114,13 @@ def snapshot(index: int, block: bytes, size: int, segment: int) -> Iterator[byte
     """The segments of an InstallSnapshot message whose payload is the block over and over, up to `size` bytes."""
     servers = [wire.Server(id_, f"10.0.0.{id_}:{PORT}", table.VOTER) for id_ in (LEADER, *FOLLOWERS)]
     fields = {"term": TERM, "last_index": index, "last_term": TERM, "conf_index": 1}
-    empty = wire.encode_message(table.INSTALL_SNAPSHOT, fields, layout=LAYOUT, configuration=servers)
-    # The header's last word is the size of the payload, which is never in memory as a whole.
-    head = empty[:-8] + struct.pack("<Q", size)
+    empty, short = (
+        wire.encode_message(table.INSTALL_SNAPSHOT, fields, layout=LAYOUT, configuration=servers, data=data)
+        for data in (b"", b"x")
+    )
+    # The payload is never in memory as a whole; the word that says its size is the one in which these two differ.
+    word = next(at for at, (one, other) in enumerate(zip(empty, short, strict=False)) if one != other)
+    head = empty[:word] + struct.pack("<Q", size) + empty[word + 8 :]
     block += block[:segment]
     yield head + block[: min(size, segment - len(head))]
     for start in range(segment - len(head), size, segment):

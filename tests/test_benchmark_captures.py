@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from raft_dissect import messages
+from raft_dissect.dissection import Dissection
+from raft_dissect.values import Diagnostic, Message
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 SCALE = "0.02"
@@ -47,6 +49,14 @@ def whole_messages(record: dict[str, Any]) -> int:
 def test_every_message_that_is_said_to_be_captured_is_there(made: dict[str, dict[str, Any]]) -> None:
     said = {name: record["captured"] for name, record in made.items()}
     assert {name: whole_messages(record) for name, record in made.items()} == said
+
+
+@pytest.mark.parametrize(("name", "size"), [("snapshots", 1448 * (2_097_152 // 1448)), ("huge", 1_000_000)])
+def test_snapshots_are_as_large_as_they_are_meant_to_be(made: dict[str, dict[str, Any]], name: str, size: int) -> None:
+    events = list(Dissection(made[name]["path"], ports=[9001]))
+    snapshots = [event for event in events if isinstance(event, Message) and event.name == "InstallSnapshot"]
+    assert [snapshot.payload_length for snapshot in snapshots] == [size]
+    assert not [event for event in events if isinstance(event, Diagnostic)]
 
 
 def test_what_is_missing_from_a_capture_is_said(tmp_path: Path) -> None:
