@@ -38,7 +38,7 @@ GRACE_NS = 1_000_000_000
 A hole that the receiver has acknowledged is in the capture only if its packets were captured out of order, so it is
 given up this long after the acknowledgement; a reset stream is closed this long after the reset.
 """
-MAX_HELD = 64 * 1024 * 1024
+MAX_HELD = 32 * 1024 * 1024
 """Bytes of all streams together that are held back until what is missing comes."""
 MAX_CONNECTIONS = 50_000
 """Connections that are known at a time; some 4 KiB each. A scan of ports opens many that carry nothing."""

@@ -15,7 +15,7 @@ _SEQUENCES = 1 << 32
 _HALF = 1 << 31
 MAX_PENDING = 16 * 1024 * 1024
 """Bytes of one direction that are kept behind a hole; a TCP window is rarely larger."""
-_CHUNK_COST = 200
+_CHUNK_COST = 512
 """Bytes that a waiting segment costs beside its data, so that many tiny ones are bounded too."""
 UNKNOWN = -1
 """A position that is not known (yet); positions of bytes are never negative."""
