@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from raft_dissect import wire
     from raft_dissect.values import Place
 
@@ -30,7 +32,21 @@ SnapshotOutcome = Literal["installed", "already_had", "refused", "cut", "unanswe
 TransferOutcome = Literal["done", "ignored", "failed", "unknown"]
 LeaderEnd = Literal["new_leader", "step_down", "connection_lost", "capture_end", "unknown"]
 ConfigurationChange = Literal["bootstrap", "added", "promoted", "demoted", "removed", "several"]
+LeaderlessCause = Literal["start", "heartbeats_absent", "connection_lost", "transfer", "step_down", "unknown"]
+LeaderlessEnd = Literal["elected", "returned", "capture_end"]
+PathEventKind = Literal["opened", "refused", "unanswered", "reset", "closed", "retransmissions", "zero_window"]
 RejectionKind = Literal["append_entries", "request_vote", "pre_vote", "install_snapshot"]
+
+
+class Spread(NamedTuple):
+    """How a quantity is spread; percentiles are within 2 % of the exact ones, the others are exact."""
+
+    samples: int
+    min: float
+    p50: float
+    p95: float
+    p99: float
+    max: float
 
 
 class ServerFact(NamedTuple):
@@ -48,6 +64,10 @@ class ServerFact(NamedTuple):
     first_seen: Place | None
     """None when it was never seen to send anything: it stands in a configuration, or others write to it."""
     last_seen: Place | None
+    known_by: Literal["handshake", "configuration", "inferred"] | None = None
+    """How its id is known; None when it is not."""
+    restarts: tuple[Place, ...] = ()
+    """The first packets of a server that packets prove to have been started anew."""
 
 
 class TermChange(NamedTuple):
@@ -79,6 +99,11 @@ class Leaderless(NamedTuple):
 
     first: Place
     last: Place
+    cause: LeaderlessCause = "unknown"
+    """Why the leader before was heard of no more."""
+    ended_by: LeaderlessEnd = "capture_end"
+    elections: int = 0
+    """Rounds of real votes in this time."""
 
 
 class Refusal(NamedTuple):
@@ -105,6 +130,12 @@ class Election(NamedTuple):
     """From the first request to the last answer, or to the first message of the leader."""
     cause: ElectionCause
     place: Place
+    leader: ServerName | None = None
+    """Whom the candidate had followed; None when that is not known, or when it had no leader."""
+    silent_seconds: float | None = None
+    """From the last message of that leader to the candidate, until the first request."""
+    retransmissions: int = 0
+    """Segments from that leader to the candidate that were sent again in that time."""
 
 
 class Rejection(NamedTuple):
@@ -169,6 +200,127 @@ class ConfigurationFact(NamedTuple):
     place: Place
 
 
+class Lag(NamedTuple):
+    """How far a follower was behind what its leader had sent to anybody, at most, in one interval of the capture."""
+
+    place: Place
+    """The packet at which it was furthest behind."""
+    entries: int
+    bytes: int | None
+    """Of those entries; None when their size is not in the capture."""
+
+
+class CatchUp(NamedTuple):
+    """A follower that refused entries, and how its leader brought it up to date."""
+
+    leader: ServerName
+    follower: ServerName
+    term: int
+    rejections: int
+    """The steps in which the leader looked for the last entry that both have."""
+    matched: int | None
+    """Index of that entry; None when none was accepted."""
+    behind: int | None
+    """Entries from there to the end of the leader's log at that time."""
+    snapshot: bool
+    """Whether a snapshot was sent on the way."""
+    seconds: float | None
+    """From the first rejection until the follower had what the leader had; None when that was not seen."""
+    place: Place
+    """The first rejection."""
+    finished: Place | None
+
+
+class Truncation(NamedTuple):
+    """Entries that a follower had acknowledged, and that its leader replaced by others."""
+
+    follower: ServerName
+    leader: ServerName
+    term: int
+    first_index: int
+    """The first entry that was replaced."""
+    entries: int
+    """Up to the last one that the follower was known to have."""
+    place: Place
+    """The message that replaces it."""
+
+
+class ReplicationFact(NamedTuple):
+    """What one server, as leader, replicated to another; all terms together."""
+
+    leader: ServerName
+    follower: ServerName
+    requests: int
+    """AppendEntries messages, heartbeats included."""
+    heartbeats: int
+    """Those without entries."""
+    answered: int
+    unanswered: int
+    """Requests that got no answer although nothing in the protocol allows to leave them without one."""
+    entries: int
+    """Entries that were sent, each time that they were sent."""
+    bytes: int
+    """Their data."""
+    again: int
+    """Entries that had been sent to this follower before."""
+    types: Mapping[str, int]
+    """Entries by type."""
+    sizes: Spread | None
+    """Bytes of data per entry."""
+    heartbeat_seconds: Spread | None
+    """Between one AppendEntries message to this follower and the next, in the same term."""
+    ack_seconds: Spread | None
+    """From the last packet of a request to the first packet of its answer, at the place of the capture."""
+    network_seconds: float | None
+    """The share of the network in that, which is the shortest round trip of TCP from there to the follower and back."""
+    follower_seconds: Spread | None
+    """What is left of `ack_seconds`: the follower's own time, which is its disk's above all."""
+    commit_seconds: Spread | None
+    """From the first time that the leader sent an entry to anybody until packets prove that it is committed."""
+    lag: tuple[Lag, ...]
+    """In the order of time, for at most 200 intervals of equal length; intervals without messages are left out."""
+    place: Place
+    """The first request."""
+    last: Place
+
+
+class PathEvent(NamedTuple):
+    """What happened to the TCP connections from one server to another."""
+
+    kind: PathEventKind
+    times: int
+    """How often, between `place` and `last`: more than one for retransmissions and attempts that follow each other."""
+    place: Place
+    last: Place
+    stream: int | None
+
+
+class PathFact(NamedTuple):
+    """The TCP connections that one server opened to another."""
+
+    sender: ServerName
+    receiver: ServerName
+    opened: int
+    refused: int
+    """Attempts that were answered with RST."""
+    unanswered: int
+    """Attempts that were not answered at all."""
+    resets: int
+    closed: int
+    """Those that ended with FIN."""
+    segments: int
+    """Segments with data from the sender, copies of the capture not counted."""
+    retransmissions: int
+    """Those of them of which the receiver may have had everything already."""
+    zero_windows: int
+    """How often the receiver said that it takes no more."""
+    round_trip_seconds: Spread | None
+    """From a segment with data to its acknowledgement, at the place of the capture."""
+    events: tuple[PathEvent, ...]
+    """In the order of time; the first 1000."""
+    place: Place
+
+
 class Traffic(NamedTuple):
     """What one server sent to another."""
 
@@ -192,3 +344,9 @@ class ClusterFacts(NamedTuple):
     transfers: tuple[Transfer, ...]
     configurations: tuple[ConfigurationFact, ...]
     traffic: tuple[Traffic, ...]
+    replication: tuple[ReplicationFact, ...] = ()
+    catch_ups: tuple[CatchUp, ...] = ()
+    truncations: tuple[Truncation, ...] = ()
+    paths: tuple[PathFact, ...] = ()
+    end: Place | None = None
+    """The last packet of the capture."""

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from raft_dissect.cluster import ClusterFacts
+    from raft_dissect.diagnosis.findings import Finding
     from raft_dissect.values import Diagnostic
 
 MAX_DIAGNOSTICS = 10_000
@@ -48,3 +49,5 @@ class Report(NamedTuple):
 
     capture: CaptureFacts
     clusters: tuple[ClusterFacts, ...]
+    findings: tuple[Finding, ...] = ()
+    """What went wrong, most severe first."""

@@ -1,0 +1,1 @@
+"""What went wrong in a cluster, in plain words: findings over the facts that the analysis gives."""

@@ -1,0 +1,30 @@
+"""What a diagnosis gives: findings in plain words, each with its evidence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from raft_dissect.cluster.facts import ServerName
+    from raft_dissect.values import Place
+
+Severity = Literal["problem", "warning", "note"]
+"""`problem`: the cluster could not do its work. `warning`: it could, but worse. `note`: worth knowing."""
+
+SEVERITIES: tuple[Severity, ...] = ("problem", "warning", "note")
+"""Most severe first."""
+
+
+class Finding(NamedTuple):
+    """One thing that went wrong, or that keeps the report from knowing more."""
+
+    severity: Severity
+    kind: str
+    """A word of a closed set, for scripts."""
+    text: str
+    """What happened, in one sentence that names servers, times and numbers."""
+    advice: str
+    """What to look at next, in one sentence."""
+    servers: tuple[ServerName, ...]
+    evidence: tuple[Place, ...]
+    """The packets that show it, the first ones first; empty when it is the absence of packets that shows it."""
