@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from raft_dissect import wire
+    from raft_dissect.spread import Spread
     from raft_dissect.values import Place
 
 ServerName = int | str
@@ -36,17 +37,6 @@ LeaderlessCause = Literal["start", "heartbeats_absent", "connection_lost", "tran
 LeaderlessEnd = Literal["elected", "returned", "capture_end"]
 PathEventKind = Literal["opened", "refused", "unanswered", "reset", "closed", "retransmissions", "zero_window"]
 RejectionKind = Literal["append_entries", "request_vote", "pre_vote", "install_snapshot"]
-
-
-class Spread(NamedTuple):
-    """How a quantity is spread; percentiles are within 2 % of the exact ones, the others are exact."""
-
-    samples: int
-    min: float
-    p50: float
-    p95: float
-    p99: float
-    max: float
 
 
 class ServerFact(NamedTuple):

@@ -1,0 +1,85 @@
+"""How a quantity is spread, in little memory however many values there are: percentiles within 2 %."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+_FINE = 5
+"""Each power of two is divided into 2**_FINE equal buckets, so a bucket's middle is at most 1.6 % from its values."""
+_EXACT = 2 << _FINE
+"""Smaller values have a bucket of their own."""
+
+
+class Spread(NamedTuple):
+    """How a quantity is spread; percentiles are within 2 % of the exact ones (nearest rank), the others are exact."""
+
+    samples: int
+    min: float
+    p50: float
+    p95: float
+    p99: float
+    max: float
+
+    def less(self, amount: float) -> Spread:
+        """The spread of what is left when every value is less by an amount, but not less than nothing."""
+        return Spread(self.samples, *(max(value - amount, 0.0) for value in self[1:]))
+
+
+class Histogram:
+    """Counts integers from 0 to 2**62 in buckets that are as fine everywhere; smaller ones count as 0."""
+
+    __slots__ = ("_buckets", "_highest", "_lowest", "samples")
+
+    def __init__(self) -> None:
+        self._buckets: dict[int, int] = {}
+        self._lowest = 1 << 62
+        self._highest = 0
+        self.samples = 0
+
+    def add(self, value: int, times: int = 1) -> None:
+        """Count a value."""
+        value = max(value, 0)
+        self._lowest = min(self._lowest, value)
+        self._highest = max(self._highest, value)
+        self.samples += times
+        bucket = value
+        if value >= _EXACT:
+            shift = value.bit_length() - _FINE - 1
+            bucket = (shift << _FINE) + (value >> shift)
+        self._buckets[bucket] = self._buckets.get(bucket, 0) + times
+
+    def merge(self, other: Histogram) -> None:
+        """Count all that another one has counted."""
+        for bucket, times in other._buckets.items():
+            self._buckets[bucket] = self._buckets.get(bucket, 0) + times
+        self._lowest = min(self._lowest, other._lowest)
+        self._highest = max(self._highest, other._highest)
+        self.samples += other.samples
+
+    def spread(self, unit: float = 1.0) -> Spread | None:
+        """The spread of the values so far, in units of so many; None when there was none.
+
+        Nanoseconds become seconds with the unit 1e9.
+        """
+        if not self.samples:
+            return None
+        buckets = sorted(self._buckets.items())
+        percentiles = [self._percentile(buckets, percent) / unit for percent in (50, 95, 99)]
+        low, middle, high = percentiles
+        return Spread(self.samples, self._lowest / unit, low, middle, high, self._highest / unit)
+
+    def _percentile(self, buckets: list[tuple[int, int]], percent: int) -> float:
+        rank = -(-self.samples * percent // 100)
+        for bucket, times in buckets:
+            rank -= times
+            if rank <= 0:
+                return min(max(_middle(bucket), self._lowest), self._highest)
+        raise AssertionError("a rank is never more than the number of values")
+
+
+def _middle(bucket: int) -> float:
+    """The middle of the values of a bucket."""
+    if bucket < _EXACT:
+        return bucket
+    shift = (bucket >> _FINE) - 1
+    return ((bucket - (shift << _FINE)) + 0.5) * (1 << shift) - 0.5
