@@ -154,7 +154,8 @@ def test_a_follower_that_answers_nothing_is_named() -> None:
 
 def test_answers_that_the_capture_may_have_missed_accuse_nobody() -> None:
     unknown = REPLICATION._replace(follower=3, answered=0, unanswered=0, ack_seconds=None)
-    assert diagnose(NOTHING._replace(replication=(REPLICATION, unknown))) == ()
+    found = diagnose(NOTHING._replace(replication=(REPLICATION, unknown)))
+    assert [finding.severity for finding in found] == ["note"]
 
 
 @pytest.mark.parametrize(
@@ -251,12 +252,31 @@ def test_a_transfer_that_failed_is_told_of(outcome: str, words: str) -> None:
 
 def test_voters_that_sent_nothing_are_told_of_and_a_lost_majority_is_a_problem() -> None:
     voters = tuple(wire.Server(id_, f"10.0.0.{id_}:9001", table.VOTER) for id_ in (1, 2, 3))
-    seen = ServerFact(1, (), (), "unknown", "", at(0), at(1))
+    seen = ServerFact(1, (), (), "unknown", "", at(0), at(1), "handshake")
     never = ServerFact(3, (), (), "unknown", "", None, None)
     configuration = ConfigurationFact(1, 1, voters, "bootstrap", at(0))
     facts = NOTHING._replace(configurations=(configuration,), servers=(seen, seen._replace(name=2), never))
     assert (only(facts).severity, only(facts).servers) == ("warning", (3,))
     assert only(facts._replace(servers=(seen, never))).severity == "problem"
+
+
+def test_servers_whose_handshakes_are_not_in_the_capture_are_named() -> None:
+    known = ServerFact(1, (), (), "unknown", "", at(0), at(1), "handshake")
+    inferred = known._replace(name=2, known_by="inferred")
+    unknown = known._replace(name="10.0.0.3", known_by=None)
+    never_seen = unknown._replace(name=4, first_seen=None, last_seen=None)
+    facts = NOTHING._replace(servers=(known, never_seen))
+    assert diagnose(facts) == ()
+    text = only(facts._replace(servers=(known, inferred))).text
+    assert text == "Known by inference only: server 2; the capture began after the handshakes."
+    text = only(facts._replace(servers=(known, inferred, unknown))).text
+    assert text == "Not known by id: server 10.0.0.3; the capture began after the handshakes."
+
+
+def test_answers_that_are_not_in_the_capture_are_told_of() -> None:
+    missing = REPLICATION._replace(answered=0, unanswered=0, ack_seconds=None)
+    finding = only(NOTHING._replace(replication=(missing,)))
+    assert (finding.severity, finding.kind, finding.servers) == ("note", "one_sided", (2, 1))
 
 
 def test_the_worst_comes_first_and_what_is_alike_in_the_order_of_time() -> None:

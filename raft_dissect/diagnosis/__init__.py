@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raft_dissect.diagnosis import leadership, membership, network, replication
+from raft_dissect.diagnosis import knowledge, leadership, membership, network, replication
 from raft_dissect.diagnosis.findings import SEVERITIES, Finding
 
 if TYPE_CHECKING:
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Finding", "diagnose"]
 
-_RULES = (*leadership.RULES, *replication.RULES, *network.RULES, *membership.RULES)
+_RULES = (*leadership.RULES, *replication.RULES, *network.RULES, *membership.RULES, *knowledge.RULES)
 
 
 def diagnose(facts: ClusterFacts) -> tuple[Finding, ...]:
