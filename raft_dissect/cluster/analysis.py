@@ -15,10 +15,11 @@ from raft_dissect.cluster.steady import Steady
 from raft_dissect.cluster.terms import Terms
 from raft_dissect.cluster.traffic import Flows
 from raft_dissect.values import Diagnostic, Message, Place, StreamClosed, StreamOpened
+from raft_dissect.wire.table import APPEND_ENTRIES
 
 if TYPE_CHECKING:
     from raft_dissect.columns import MessageBatch
-    from raft_dissect.values import Event, Stream
+    from raft_dissect.values import Event, Stream, StreamEnd
 
 
 class Analysis:
@@ -29,9 +30,9 @@ class Analysis:
         self._terms = Terms()
         self._logs = Logs()
         self._leaders = Leaders()
-        self._elections = Elections(self._terms, self._leaders, self._logs)
-        self._replication = Replication(self._terms, self._logs)
         self._membership = Membership(self._servers)
+        self._elections = Elections(self._terms, self._leaders, self._logs, self._membership)
+        self._replication = Replication(self._terms, self._logs)
         self._transfers = Transfers(self._leaders)
         self._flows = Flows()
         self._steady = Steady(
@@ -69,15 +70,14 @@ class Analysis:
         """Take one event and give it to every tracker, also where nothing new can be in it."""
         if isinstance(event, Diagnostic) and event.message is None:
             return
-        self._steady.end()
+        self._end_steady()
         if isinstance(event, Message):
             self._message(event)
         elif isinstance(event, StreamOpened):
-            self._servers.identities.opened(event.stream)
-            self._elections.opened(self._servers.sender(event.stream), self._servers.receiver(event.stream))
+            self._opened(event.stream, event.place)
         elif isinstance(event, StreamClosed):
             if event.reason not in ("capture_end", "limit"):
-                self._closed(event.stream, event.place)
+                self._closed(event.stream, event.place, event.reason)
         elif event.message is not None:
             stream = event.message.stream
             self._replication.unfinished(event.message, self._servers.sender(stream), self._servers.receiver(stream))
@@ -94,26 +94,42 @@ class Analysis:
         self._replication.message(message, sender, receiver)
         self._terms.message(message, sender, receiver)
         self._leaders.message(message, sender)
-        self._membership.message(message)
+        self._membership.message(message, receiver)
         self._transfers.message(message, sender, receiver)
 
-    def _closed(self, stream: Stream, place: Place) -> None:
+    def _end_steady(self) -> None:
+        """Tell the elections from whom each follower heard last, before the conversations that know it end."""
+        for stream, conversation in self._steady._conversations.items():
+            if stream is not None and conversation.order and conversation.preamble.type == APPEND_ENTRIES:
+                self._elections.heard(self._servers.receiver(stream), conversation.sender, conversation.latest())
+        self._steady.end()
+
+    def _opened(self, stream: Stream, place: Place) -> None:
+        self._servers.identities.opened(stream)
         sender, receiver = self._servers.sender(stream), self._servers.receiver(stream)
+        self._elections.opened(sender, receiver)
+        if self._servers.restarts.opened(stream, sender, receiver, place):
+            self._terms.restarted(sender)
+
+    def _closed(self, stream: Stream, place: Place, reason: StreamEnd) -> None:
+        sender, receiver = self._servers.sender(stream), self._servers.receiver(stream)
+        self._servers.restarts.closed(stream, sender, receiver, place, reason)
         self._leaders.closed(sender, place)
         self._elections.closed(sender, receiver, place)
 
     def facts(self, end_ns: int) -> ClusterFacts | None:
         """What is known; None when there was no message. `end_ns` is the capture's last time in nanoseconds."""
-        self._steady.end()
+        self._end_steady()
         if not self._flows:
             return None
         end = Place(end_ns, 0)
         leaderships = self._leaders.leaderships(end)
+        elections = self._elections.elections(end)
         return ClusterFacts(
-            tuple(server.fact() for server in self._servers.all()),
+            self._servers.facts(),
             leaderships,
-            self._leaders.leaderless(leaderships, end),
-            self._elections.elections(end),
+            self._leaders.leaderless(leaderships, elections, end),
+            elections,
             self._terms.changes(),
             self._rejections(),
             self._replication.snapshots(end),

@@ -12,7 +12,12 @@ cdef class Elections:
     cdef dict _candidates
     cdef dict _campaigned
     cdef dict _following
+    cdef object _membership
+    cdef dict _heard
+    cdef dict _snapshots
     cdef dict _lost
     cdef public list rejections
+
+    cpdef heard(self, follower, leader, place)
 
     cpdef followed(self, follower, leader, place)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from raft_dissect.cluster.facts import Election, Refusal, Rejection
+from raft_dissect.cluster.leaders import FROM_LEADERS
 from raft_dissect.wire import table
 
 if TYPE_CHECKING:
     from raft_dissect.cluster.facts import ElectionCause, ElectionOutcome, RefusalReason, RejectionKind
     from raft_dissect.cluster.leaders import Leaders
     from raft_dissect.cluster.logs import Logs
+    from raft_dissect.cluster.membership import Membership
     from raft_dissect.cluster.servers import Server
     from raft_dissect.cluster.terms import Terms
     from raft_dissect.values import Message, Place
@@ -54,9 +56,11 @@ class _Round:
         "first",
         "granted",
         "last",
+        "leader",
         "pre_vote",
         "refused",
         "requests",
+        "silence_ns",
         "term",
         "unread",
     )
@@ -66,6 +70,10 @@ class _Round:
         self.candidate = candidate
         self.pre_vote = pre_vote
         self.cause = cause
+        self.leader: Server | None = None
+        """Whom the candidate had followed."""
+        self.silence_ns: int | None = None
+        """Nanoseconds since that leader had last sent something to the candidate."""
         self.first = place
         self.asked = place
         """The last request."""
@@ -80,8 +88,9 @@ class _Round:
 class Elections:
     """Follows votes: a request on one connection, its answer on another one, the other way round."""
 
-    def __init__(self, terms: Terms, leaders: Leaders, logs: Logs) -> None:
+    def __init__(self, terms: Terms, leaders: Leaders, logs: Logs, membership: Membership) -> None:
         self._terms = terms
+        self._membership = membership
         self._leaders = leaders
         self._logs = logs
         self._rounds: list[_Round] = []
@@ -91,12 +100,19 @@ class Elections:
         self._candidates: dict[int, set[Server]] = {}  # term: who asked for votes in it
         self._campaigned: dict[Server, int] = {}  # candidate: the highest term that it asked for
         self._following: dict[Server, tuple[Server, Place]] = {}  # follower: leader that it last answered
+        self._heard: dict[tuple[Server, Server], Place] = {}  # (follower, leader): the leader's last message to it
+        self._snapshots: dict[Server, tuple[Server, int, Place]] = {}  # follower: leader, last index, end
         self._lost: dict[tuple[Server, Server], Place] = {}  # (leader, follower): end of the leader's connection
         self.rejections: list[tuple[Server, Server, Rejection]] = []
 
     def message(self, message: Message, sender: Server, receiver: Server) -> None:
         """Learn from one message."""
-        if message.type == table.REQUEST_VOTE:
+        if message.type in FROM_LEADERS:
+            self.heard(receiver, sender, message.place)
+            if message.type == table.INSTALL_SNAPSHOT:
+                last_index = message.fields.get("last_index", 0)
+                self._snapshots[receiver] = (sender, last_index, message.place)
+        elif message.type == table.REQUEST_VOTE:
             self._request(message, sender, receiver)
         elif message.type == table.REQUEST_VOTE_RESULT:
             self._result(message, sender, receiver)
@@ -106,6 +122,12 @@ class Elections:
             and self._leaders.leads(receiver, message.fields.get("term", 0))
         ):
             self.followed(sender, receiver, message.place)
+
+    def heard(self, follower: Server, leader: Server, place: Place) -> None:
+        """A leader sent something to a follower."""
+        before = self._heard.get((follower, leader))
+        if before is None or place > before:
+            self._heard[follower, leader] = place
 
     def followed(self, follower: Server, leader: Server, place: Place) -> None:
         """A follower answered its leader."""
@@ -159,9 +181,34 @@ class Elections:
         again = round_ is not None and voter in round_.requests
         if round_ is None or (again and message.place.time_ns - round_.asked.time_ns > _QUEUED_NS):
             round_ = _Round(term, candidate, pre_vote, self._cause(message, candidate, term), message.place)
+            self._follow(round_)
             self._latest[key] = round_
             self._rounds.append(round_)
         return round_
+
+    def _follow(self, round_: _Round) -> None:
+        """Say whom the candidate of a round had followed, and for how long that leader had been silent to it."""
+        candidate = round_.candidate
+        following = self._following.get(candidate)
+        if following is not None:
+            round_.leader = following[0]
+        elif before := self._before(candidate, round_.term):
+            round_.leader = before.leader
+        if round_.leader is None:
+            return
+        heard = self._heard.get((candidate, round_.leader))
+        if heard is None:
+            return
+        round_.silence_ns = max(round_.first.time_ns - heard.time_ns, 0)
+        if following is not None:
+            self._leaders.missed(round_.leader, round_.silence_ns, round_.first)
+
+    def _before(self, candidate: Server, term: int) -> _Round | None:
+        """The round that a round in a term goes on from, if the candidate went on for want of a winner."""
+        for before in ((term, candidate, True), (term, candidate, False), (term - 1, candidate, False)):
+            if before in self._latest and not self._leaders.leads(candidate, before[0]):
+                return self._latest[before]
+        return None
 
     def _cause(self, message: Message, candidate: Server, term: int) -> ElectionCause:
         if message.fields.get("disrupt_leader"):
@@ -172,11 +219,8 @@ class Elections:
             return "connection_lost" if lost is not None and lost > following[1] else "heartbeats_absent"
         # A candidate goes on until somebody wins: a round without news has the cause of the one before it.
         nobody_led: ElectionCause = "unknown" if self._leaders.any_seen else "start"
-        for before in ((term, candidate, True), (term, candidate, False), (term - 1, candidate, False)):
-            if before in self._latest and not self._leaders.leads(candidate, before[0]):
-                cause = self._latest[before].cause
-                return nobody_led if cause == "start" else cause
-        return nobody_led
+        before = self._before(candidate, term)
+        return nobody_led if before is None or before.cause == "start" else before.cause
 
     def _result(self, message: Message, voter: Server, candidate: Server) -> None:
         request = self._match(message, voter, candidate)
@@ -228,19 +272,48 @@ class Elections:
             return "unknown"
         if term > request.term:
             return "stale_term"
-        if not request.round.pre_vote:
-            if term < request.term:  # then it did not take over the higher term
-                return "unknown" if request.disrupts else "has_leader"
-            if self._votes.get((voter, request.term), candidate) is not candidate:
-                return "already_voted"
-        if message.place.time_ns - request.place.time_ns > _LATE_NS:
+        if not request.round.pre_vote and term < request.term:  # then it did not take over the higher term
+            return "unknown" if request.disrupts else "has_leader"
+        at_once = message.place.time_ns - request.place.time_ns <= _LATE_NS
+        return self._own_reason(request, voter, candidate, at_once)
+
+    def _own_reason(self, request: _Request, voter: Server, candidate: Server, at_once: bool) -> RefusalReason:
+        """Why a voter refuses that has the term of the request: what it is known to know, if it answers at once."""
+        real = not request.round.pre_vote
+        if at_once and real and self._is_installing(request, voter):
+            return "busy"
+        if at_once and self._is_no_voter(request, voter):
+            return "not_a_voter"
+        if real and self._votes.get((voter, request.term), candidate) is not candidate:
+            return "already_voted"
+        if not at_once:
             return "unknown"
-        if request.round.pre_vote and not request.disrupts and self._knows_leader(voter):
+        if not real and not request.disrupts and self._knows_leader(voter):
             return "has_leader"
         last = self._logs.last(voter)
-        if last is not None and last > request.last:
-            return "log_behind"
-        return "unknown"
+        return "log_behind" if last is not None and last > request.last else "unknown"
+
+    def _is_installing(self, request: _Request, voter: Server) -> bool:
+        """Whether a voter that may refuse for no leader's sake was given a snapshot that it has not acknowledged yet.
+
+        Only a transfer may ask it then. The leader that sent the snapshot transfers to a server that has its whole
+        log, so that log is not behind; and it was the voter's log that was, or it would need no snapshot.
+        """
+        snapshot = self._snapshots.get(voter)
+        if snapshot is None or not request.disrupts:
+            return False
+        leader, last_index, place = snapshot
+        sent_by_last = leader is self._followed_by(request.round)
+        return sent_by_last and place < request.place and last_index > self._logs.highest(voter)
+
+    def _followed_by(self, round_: _Round) -> Server | None:
+        return round_.leader if round_.cause == "transfer" else None
+
+    def _is_no_voter(self, request: _Request, voter: Server) -> bool:
+        """Whether the voter's own configuration says so, and it knows no leader, which it would refuse for before."""
+        if not request.disrupts and self._knows_leader(voter):
+            return False
+        return self._membership.is_no_voter(voter, self._logs.highest(voter))
 
     def _knows_leader(self, voter: Server) -> bool:
         """Whether the voter's last messages show that it leads or follows; who campaigns leads no earlier term."""
@@ -269,6 +342,8 @@ class Elections:
             max(last.time_ns - round_.first.time_ns, 0) / 1e9,
             round_.cause,
             round_.first,
+            None if round_.leader is None else round_.leader.name,
+            None if round_.silence_ns is None else round_.silence_ns / 1e9,
         )
 
     def _outcome(self, round_: _Round) -> tuple[ElectionOutcome, Place]:

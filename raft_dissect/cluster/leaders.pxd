@@ -13,6 +13,8 @@ cdef class Reign:
     cdef public long long longest_ns
     cdef public object closed
     cdef public object over
+    cdef public bint missed
+    cdef public list pauses
 
     @cython.locals(silence="long long")
     cpdef heard(self, long long time_ns, long long frame, long file)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from raft_dissect.cluster.facts import Leaderless, Leadership
 from raft_dissect.cluster.terms import proven_term
@@ -11,11 +11,14 @@ from raft_dissect.values import Place
 from raft_dissect.wire import table
 
 if TYPE_CHECKING:
-    from raft_dissect.cluster.facts import LeaderEnd
+    from collections.abc import Sequence
+
+    from raft_dissect.cluster.facts import Election, LeaderEnd, LeaderlessCause, LeaderlessEnd
     from raft_dissect.cluster.servers import Server
     from raft_dissect.values import Message
 
-_FROM_LEADERS = (table.APPEND_ENTRIES, table.INSTALL_SNAPSHOT, table.TIMEOUT_NOW)
+FROM_LEADERS = (table.APPEND_ENTRIES, table.INSTALL_SNAPSHOT, table.TIMEOUT_NOW)
+"""Types of the messages that only leaders send."""
 _QUIET_NS = 1_000_000_000
 """Nanoseconds of silence before the capture's end that do not yet mean that a leader stopped."""
 
@@ -23,7 +26,19 @@ _QUIET_NS = 1_000_000_000
 class Reign:
     """One server's time as leader of one term, while it is being seen."""
 
-    __slots__ = ("closed", "first", "last_file", "last_frame", "last_ns", "leader", "longest_ns", "over", "term")
+    __slots__ = (
+        "closed",
+        "first",
+        "last_file",
+        "last_frame",
+        "last_ns",
+        "leader",
+        "longest_ns",
+        "missed",
+        "over",
+        "pauses",
+        "term",
+    )
 
     def __init__(self, term: int, leader: Server, place: Place) -> None:
         self.term = term
@@ -36,6 +51,10 @@ class Reign:
         """When a connection of the leader ended after its last message."""
         self.over: Place | None = None
         """When the leader showed that it leads no more: with a later term, or by asking for votes."""
+        self.missed = False
+        """Whether somebody asked for votes because nobody had heard of the leader since its last message."""
+        self.pauses: list[tuple[Place, Place]] = []
+        """The times in which it was missed, each up to its next message."""
 
     @property
     def last(self) -> Place:
@@ -49,6 +68,9 @@ class Reign:
             return
         if silence > self.longest_ns:
             self.longest_ns = silence
+        if self.missed:
+            self.missed = False
+            self.pauses.append((self.last, Place(time_ns, frame, file)))
         self.last_ns = time_ns
         self.last_frame = frame
         self.last_file = file
@@ -64,17 +86,20 @@ class Leaders:
         self._current: dict[Server, Reign] = {}  # of those who may still lead
         self._shown: dict[Server, int] = {}  # the highest term that a server had or asked votes for
         self._began: Place | None = None
+        self._from_start = True
 
     def message(self, message: Message, sender: Server) -> None:
         """Learn from one message."""
         if self._began is None:
             self._began = message.first
+        if message.stream.handshake is None and not self._reigns:
+            self._from_start = False
         term = message.fields.get("term")
         if term is None:
             return
         if message.type == table.REQUEST_VOTE or proven_term(message) is not None:
             self._shows(sender, term, message.place)
-        if message.type in _FROM_LEADERS:
+        if message.type in FROM_LEADERS:
             self._leads(sender, term, message.place)
 
     def _shows(self, sender: Server, term: int, place: Place) -> None:
@@ -103,6 +128,15 @@ class Leaders:
         reign = self._current.get(sender)
         if reign is not None and reign.closed is None:
             reign.closed = place
+
+    def missed(self, leader: Server, silence_ns: int, place: Place) -> None:
+        """A follower asks for votes, after it did not hear of its leader for so long.
+
+        If others did not hear of the leader either, for most of that time, nobody did.
+        """
+        reign = self._current.get(leader)
+        if reign is not None and 2 * (place.time_ns - reign.last_ns) >= silence_ns:
+            reign.missed = True
 
     @property
     def any_seen(self) -> bool:
@@ -142,23 +176,88 @@ class Leaders:
             key = (term, server.resolved)
             other = merged.setdefault(key, reign)
             other.first = min(other.first, reign.first)
+            if other is not reign:
+                other.pauses = sorted({*other.pauses, *reign.pauses})
             if reign.last > other.last:
                 other.last_ns, other.last_frame, other.last_file = reign.last
         return list(merged.values())
 
-    def leaderless(self, leaderships: tuple[Leadership, ...], end: Place) -> tuple[Leaderless, ...]:
-        """The times between the last message of one leader and the first of the next, from the first message on."""
+    def leaderless(
+        self, leaderships: Sequence[Leadership], elections: Sequence[Election], end: Place
+    ) -> tuple[Leaderless, ...]:
+        """The times in which no leader was heard of, from the first message on; `end` is the end of the capture.
+
+        They lie between the last message of one leader and the first of the next, or between two messages of a leader
+        that was missed in the meantime.
+        """
         if self._began is None:
             return ()
         found = []
-        heard = self._began
-        for leadership in leaderships:
-            if leadership.first > heard:
-                found.append(Leaderless(heard, leadership.first))
-            heard = max(heard, leadership.last)
+        heard, reign = self._began, None
+        for presence in self._presences():
+            if presence.first > heard:
+                word: LeaderlessEnd = "elected" if presence.first == presence.reign.first else "returned"
+                found.append(self._without(heard, presence.first, reign, elections, word))
+            if reign is None or presence.last >= heard:
+                heard, reign = max(heard, presence.last), presence.reign
         if (not leaderships or leaderships[-1].ended_by != "capture_end") and end.time_ns > heard.time_ns:
-            found.append(Leaderless(heard, end))
+            found.append(self._without(heard, end, reign, elections, "capture_end"))
         return tuple(found)
+
+    def _presences(self) -> list[_Presence]:
+        """The times in which leaders were heard of, without their pauses, in the order in which they began.
+
+        Who comes back after a pause when another leads a later term by then is no leader any more.
+        """
+        found = []
+        reigns = self._merged()
+        successors = _successors(reigns)
+        for reign in reigns:
+            first = reign.first
+            successor = successors[reign.term]
+            for last, next_ in reign.pauses:
+                if successor is not None and successor < next_:
+                    found.append(_Presence(first, last, reign))
+                    break
+                found.append(_Presence(first, last, reign))
+                first = next_
+            else:
+                found.append(_Presence(first, reign.last, reign))
+        return sorted(found, key=lambda presence: presence.first)
+
+    def _without(
+        self, first: Place, last: Place, reign: Reign | None, elections: Sequence[Election], word: LeaderlessEnd
+    ) -> Leaderless:
+        inside = [election for election in elections if first <= election.place <= last]
+        if reign is None:
+            cause: LeaderlessCause = "start" if self._from_start else "unknown"
+        else:
+            cause = _why_silent(reign, inside, last)
+        return Leaderless(first, last, cause, word, sum(not election.pre_vote for election in inside))
+
+
+class _Presence(NamedTuple):
+    """A time in which a leader was heard of."""
+
+    first: Place
+    last: Place
+    reign: Reign
+
+
+def _why_silent(reign: Reign, elections: Sequence[Election], last: Place) -> LeaderlessCause:
+    """Why a leader was heard of no more until `last`, as the first thing shows that was seen then."""
+    if any(election.cause == "transfer" for election in elections):
+        return "transfer"
+    seen: list[tuple[Place, LeaderlessCause]] = []
+    if reign.closed is not None and reign.closed <= last:
+        seen.append((reign.closed, "connection_lost"))
+    if reign.over is not None and reign.over <= last:
+        seen.append((reign.over, "step_down"))
+    for election in elections:
+        cause = election.cause
+        if election.leader == reign.leader.name and (cause == "heartbeats_absent" or cause == "connection_lost"):
+            seen.append((election.place, cause))
+    return min(seen)[1] if seen else "unknown"
 
 
 def _successors(reigns: list[Reign]) -> dict[int, Place | None]:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 _PENDING_NS = 1_000_000_000
 """Nanoseconds before the capture's end in which a transfer may still have succeeded."""
 
+_MAX_SENT = 64
+"""Configurations that are remembered of those which were sent to one server."""
+
 
 class Membership:
     """The configurations in change entries and snapshots."""
@@ -24,16 +27,33 @@ class Membership:
     def __init__(self, servers: Servers) -> None:
         self._servers = servers
         self._seen: dict[tuple[int, tuple[wire.Server, ...]], ConfigurationFact] = {}
+        self._sent: dict[Server, list[tuple[int, tuple[wire.Server, ...]]]] = {}
 
-    def message(self, message: Message) -> None:
+    def message(self, message: Message, receiver: Server) -> None:
         """Learn from one message."""
         if message.type == table.INSTALL_SNAPSHOT and message.configuration:
+            self._send(receiver, message.fields["conf_index"], message.configuration)
             self._add(message.fields["conf_index"], None, message.configuration, message.place)
         elif message.type == table.APPEND_ENTRIES:
             for number, entry in enumerate(message.entries):
                 servers = message.change(number) if entry.type == table.CHANGE else None
                 if servers is not None:
-                    self._add(message.fields["prev_log_index"] + 1 + number, entry.term, servers, message.place)
+                    index = message.fields["prev_log_index"] + 1 + number
+                    self._send(receiver, index, servers)
+                    self._add(index, entry.term, servers, message.place)
+
+    def _send(self, receiver: Server, index: int, servers: tuple[wire.Server, ...]) -> None:
+        sent = self._sent.setdefault(receiver, [])
+        sent[:] = [other for other in sent if other[0] != index][1 - _MAX_SENT :]
+        sent.append((index, servers))
+
+    def is_no_voter(self, server: Server, stored: int) -> bool:
+        """Whether a server that stored its log up to an index is known to be no voter in its own configuration."""
+        own = max(((index, servers) for index, servers in self._sent.get(server, ()) if index <= stored), default=None)
+        if own is None:
+            return False
+        roles = {configured.id: configured.role for configured in own[1]}
+        return server.id is not None and roles.get(server.id) != table.VOTER
 
     def _add(self, index: int, term: int | None, servers: tuple[wire.Server, ...], place: Place) -> None:
         known = self._seen.get((index, servers))

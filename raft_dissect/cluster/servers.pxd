@@ -8,6 +8,7 @@ cdef class Server:
     cdef public list addresses
     cdef public list roles
     cdef public object handshake
+    cdef public object known_by
     cdef public object first_seen
     cdef public object last_seen
     cdef public set _shapes

@@ -7,18 +7,22 @@ from typing import TYPE_CHECKING, Literal
 from raft_dissect import wire
 from raft_dissect.cluster.facts import ServerFact
 from raft_dissect.cluster.identity import Identities
+from raft_dissect.cluster.restarts import Restarts
 from raft_dissect.wire import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from raft_dissect.cluster.facts import ServerName
-    from raft_dissect.cluster.identity import Identity
+    from raft_dissect.cluster.identity import Identity, KnownBy
     from raft_dissect.values import Endpoint, Message, Place, Stream
 
 
 Shape = tuple[int, int, int, bool]
 """What tells layouts apart: message type, version, header length, whether unused bytes of AppendEntries are set."""
+
+
+_DIRECT: dict[KnownBy, int] = {"inferred": 0, "configuration": 1, "handshake": 2}
 
 
 def shape_of(preamble: wire.Preamble, stale: bool) -> Shape:
@@ -38,6 +42,7 @@ class Server:
         "handshake",
         "host",
         "id",
+        "known_by",
         "last_seen",
         "merged",
         "roles",
@@ -51,6 +56,7 @@ class Server:
         self.addresses: list[str] = []
         self.roles: list[str | int] = []
         self.handshake: str | None = None
+        self.known_by: KnownBy | None = None
         self.first_seen: Place | None = None
         self.last_seen: Place | None = None
         self._shapes: set[Shape] = set()
@@ -70,11 +76,17 @@ class Server:
     def absorb(self, other: Server) -> None:
         """Take over what is known of another one that turned out to be this one."""
         other.merged = self
+        self.known(other.known_by)
         for place in (other.first_seen, other.last_seen):
             if place is not None:
                 self._seen_at(place)
         if other._layouts:
             self._learn_layouts(other._shapes, other._layouts)
+
+    def known(self, known_by: KnownBy | None) -> None:
+        """Take note of how its id is known; what says it most directly counts."""
+        if known_by is not None and (self.known_by is None or _DIRECT[known_by] > _DIRECT[self.known_by]):
+            self.known_by = known_by
 
     def seen(self, message: Message) -> None:
         """Take note of a message that this server sent."""
@@ -105,8 +117,13 @@ class Server:
             both = layouts
         self._layouts = both
 
-    def fact(self) -> ServerFact:
-        """What is known."""
+    @property
+    def labels(self) -> frozenset[str]:
+        """The layouts of which one is its own; empty if it wrote nothing that tells them apart."""
+        return self._layouts
+
+    def fact(self, restarts: tuple[Place, ...] = ()) -> ServerFact:
+        """What is known; `restarts` are those of its id."""
         labels = [layout for layout in table.LAYOUTS if layout.label in self._layouts]
         return ServerFact(
             self.name,
@@ -116,6 +133,8 @@ class Server:
             _releases(labels),
             self.first_seen,
             self.last_seen,
+            None if self.id is None else self.known_by,
+            restarts,
         )
 
     def _family(self, labels: list[str]) -> Literal["canonical", "cowsql", "dqlite", "unknown"]:
@@ -141,11 +160,17 @@ class Servers:
 
     def __init__(self) -> None:
         self.identities = Identities()
+        self.restarts = Restarts()
         self._by_id: dict[int, Server] = {}
         self._unknown: dict[str, Server] = {}
         self._ends: dict[tuple[int, bool], Server] = {}
         self.identified = 0
         """How often a server was identified, so that what was known of one may now be known of another."""
+
+    def facts(self) -> tuple[ServerFact, ...]:
+        """What is known of every server."""
+        restarts = self.restarts.places()
+        return tuple(server.fact(restarts.get(server, ())) for server in self.all())
 
     def all(self) -> list[Server]:
         """Every server, those with an id first."""
@@ -155,6 +180,7 @@ class Servers:
         """Take note of a server's role in a configuration."""
         host = configured.address.rpartition(":")[0].strip("[]")
         server = self._identified(configured.id, host, configured.address)
+        server.known("configuration")
         if configured.address not in server.addresses:
             server.addresses.append(configured.address)
         if server.roles[-1:] != [configured.role_name]:
@@ -170,6 +196,8 @@ class Servers:
         )
         if stream.handshake is not None:
             server.handshake = stream.handshake.kind
+        else:
+            self.restarts.speaks(stream, server)
         return self._remember(stream, True, server)
 
     def receiver(self, stream: Stream) -> Server:
@@ -191,6 +219,7 @@ class Servers:
         if identity.id is None:
             return self._unknown.setdefault(host, Server(host))
         server = self._identified(identity.id, host, identity.address or host)
+        server.known(identity.known_by)
         if identity.address and identity.address not in server.addresses:
             server.addresses.append(identity.address)
         return server

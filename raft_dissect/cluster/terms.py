@@ -45,6 +45,7 @@ class Terms:
         self._proofs: dict[Server, dict[int, tuple[Place, TermCause]]] = {}
         self._received: dict[Server, dict[int, tuple[TermCause, Server]]] = {}
         self._highest: dict[Server, int] = {}
+        self._restarted: set[Server] = set()
 
     def current(self, server: Server) -> int:
         """The highest term that a server has proven; 0 before it proved any."""
@@ -58,6 +59,10 @@ class Terms:
     def reached(self, server: Server, term: int) -> bool:
         """Whether a term is known to have come to a server, by its own messages or by others to it."""
         return term <= self.current(server) or term in self._received.get(server, ())
+
+    def restarted(self, server: Server) -> None:
+        """A server was started anew, with the term that it had stored."""
+        self._restarted.add(server)
 
     def message(self, message: Message, sender: Server, receiver: Server) -> None:
         """Learn from one message."""
@@ -79,6 +84,7 @@ class Terms:
             proofs[term] = (message.place, self._cause(message, sender, term, highest == 0))
         elif message.place < known[0]:
             proofs[term] = (message.place, known[1])
+        self._restarted.discard(sender)
         if term > highest:
             self._highest[sender] = term
             received = self._received.get(sender, {})
@@ -103,7 +109,10 @@ class Terms:
         if message.type in _FROM_LEADERS:
             return "election"
         received = self._received.get(sender, {}).get(term)
-        return received[0] if received is not None else "unknown"
+        if received is not None:
+            return received[0]
+        # A term that nobody sent to it, and for which it does not campaign, it had before.
+        return "restart" if sender in self._restarted else "unknown"
 
     def changes(self) -> tuple[TermChange, ...]:
         """Every change that a packet proves, in the order of the capture."""
