@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from raft_dissect.cluster import Analysis
+from raft_dissect.cluster import Clusters
 from raft_dissect.dissection import Dissection
 from raft_dissect.report.model import MAX_DIAGNOSTICS, CaptureFacts, Report
 from raft_dissect.values import Diagnostic
@@ -21,7 +21,7 @@ class ReportBuilder:
     """Takes the batches of a dissection, and makes the report of them."""
 
     def __init__(self) -> None:
-        self._analysis = Analysis()
+        self._clusters = Clusters()
         self._messages = 0
         self._partial = 0
         self._diagnosed: Counter[str] = Counter()
@@ -29,7 +29,7 @@ class ReportBuilder:
 
     def feed(self, batch: MessageBatch) -> None:
         """Take a batch of events."""
-        self._analysis.feed_batch(batch)
+        self._clusters.feed_batch(batch)
         self._messages += len(batch)
         self._partial += batch.partial
         for _, event in batch.others:
@@ -57,12 +57,11 @@ class ReportBuilder:
             dict(sorted(self._diagnosed.items())),
             tuple(self._diagnostics),
         )
-        facts = self._analysis.facts(statistics.last_ns or 0)
-        return Report(capture, () if facts is None else (facts,))
+        return Report(capture, self._clusters.facts(statistics.last_ns or 0))
 
 
 def analyze(source: Source, *, ports: Collection[int] | None = None, layout: str | None = None) -> Report:
-    """Say what happened in the cluster whose traffic was captured; the arguments are those of `messages`.
+    """Say what happened in the clusters whose traffic was captured; the arguments are those of `messages`.
 
     Raises CaptureError when a file cannot be read; what is damaged inside a file is in the report's diagnostics.
     """

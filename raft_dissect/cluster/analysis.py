@@ -54,12 +54,13 @@ class Analysis:
         """Take a batch of events; no objects are made of its rows as long as they are steady."""
         row = 0
         for before, event in batch.others:
-            self._rows(batch, row, before)
+            self.feed_rows(batch, row, before)
             self.feed(event)
             row = before
-        self._rows(batch, row, batch.rows)
+        self.feed_rows(batch, row, batch.rows)
 
-    def _rows(self, batch: MessageBatch, row: int, end: int) -> None:
+    def feed_rows(self, batch: MessageBatch, row: int, end: int) -> None:
+        """Take the rows of a batch from `row` on, before `end`."""
         while row < end:
             row = self._steady.take_rows(batch, row, end)
             if row < end:
@@ -81,6 +82,10 @@ class Analysis:
         elif event.message is not None:
             stream = event.message.stream
             self._replication.unfinished(event.message, self._servers.sender(stream), self._servers.receiver(stream))
+
+    def knows(self, address: str) -> bool:
+        """Whether a server of the cluster is known to advertise an address."""
+        return self._servers.identities.knows(address)
 
     def _message(self, message: Message) -> None:
         self._servers.identities.message(message)

@@ -73,6 +73,10 @@ class Identities:
             if server.address not in self._by_address:
                 self._learn(server.id, server.address, "configuration")
 
+    def knows(self, address: str) -> bool:
+        """Whether a server is known to advertise an address."""
+        return address in self._by_address
+
     @property
     def ids(self) -> Collection[int]:
         """The ids of all servers that are known so far."""

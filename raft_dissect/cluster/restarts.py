@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from raft_dissect.cluster.addresses import is_literal, split
+
 if TYPE_CHECKING:
     from raft_dissect.cluster.servers import Server
     from raft_dissect.values import Endpoint, Place, Stream, StreamEnd
@@ -106,5 +108,5 @@ class Restarts:
 
 def _is_direct(stream: Stream) -> bool:
     """Whether a server connects from the address that it advertises, as far as that is an address and not a name."""
-    host = "" if stream.handshake is None else stream.handshake.address.rpartition(":")[0].strip("[]")
-    return host == stream.source.host or not (":" in host or host.replace(".", "").isdigit())
+    host = "" if stream.handshake is None else split(stream.handshake.address)[0]
+    return host == stream.source.host or not is_literal(host)

@@ -1,0 +1,278 @@
+"""Several clusters in one capture kept apart: which cluster a stream belongs to, and one analysis for each of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from raft_dissect.cluster.addresses import configured_key, keys_of, port_of
+from raft_dissect.cluster.analysis import Analysis
+from raft_dissect.cluster.answers import partners, same_candidate
+from raft_dissect.values import Diagnostic, Endpoint, Message, StreamClosed
+from raft_dissect.wire import table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from raft_dissect.cluster.facts import ClusterFacts
+    from raft_dissect.columns import MessageBatch
+    from raft_dissect.values import Event, Stream
+
+_MAX_EVENTS = 4096
+"""First events of a cluster that are kept, to be analyzed again if it turns out to be one with another."""
+_MAX_BYTES = 4 << 20
+"""Bytes of their headers."""
+_MAX_ALL_BYTES = 32 << 20
+"""The same of all clusters together."""
+_EVENT_BYTES = 512
+"""What an event takes beside its header."""
+
+
+class _Cluster:
+    """Servers that belong together, as far as it is known."""
+
+    __slots__ = ("analysis", "full", "into", "log", "number", "size")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.analysis = Analysis()
+        self.into: _Cluster | None = None
+        """The cluster that this one turned out to be a part of."""
+        self.log: list[tuple[int, Event]] | None = []
+        """All of its events with their numbers; None when there were too many to keep."""
+        self.full = False
+        """Whether the log is as long as it may be, and lacks the last events."""
+        self.size = 0
+        """Bytes that the log takes."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of its events are kept."""
+        return self.log is not None and not self.full
+
+    @property
+    def root(self) -> _Cluster:
+        """The cluster itself, or the one that it turned out to be a part of."""
+        return self if self.into is None else self.into.root
+
+
+class Clusters:
+    """Takes the events of the stream engine in their order, and gives each to the analysis of its cluster.
+
+    Servers belong to one cluster when they talk to each other. A server is known by where it listens: the address and
+    port that a stream goes to, the host that it connects from with the port that it advertises, and the address that it
+    advertises or that a configuration names, unless that is a name, or is of a loopback interface and the packets are
+    not: such names and addresses exist more than once. A stream joins its two ends, and a configuration all servers in
+    it to the stream that it is sent on. Where the handshake was not captured, the sender is the server on that host
+    which listens on the same port as the receiver, or is the only one there, or the one that answers what is sent.
+    """
+
+    def __init__(self) -> None:
+        self._clusters: dict[Stream, _Cluster] = {}
+        self._listening: dict[str, _Cluster] = {}  # by address and port
+        self._ports: dict[str, set[int]] = {}  # host: where servers on it listen
+        self._anonymous: dict[Stream, None] = {}  # streams whose sender is not known, in their order
+        self._live: list[_Cluster] = []
+        self._made = 0
+        self._events = 0
+        self._logged = 0
+
+    def feed_batch(self, batch: MessageBatch) -> None:
+        """Take a batch of events."""
+        self._place_all(batch)
+        self._feed_placed(batch)
+        self._forget(batch)
+
+    def _forget(self, batch: MessageBatch) -> None:
+        """Forget what will not be asked for again: streams that are over, and logs that are too long."""
+        for _, event in batch.others:
+            if isinstance(event, StreamClosed) and event.stream not in self._anonymous:
+                self._clusters.pop(event.stream, None)
+        full = [cluster for cluster in self._live if cluster.full]
+        if full:
+            self._settle()
+        for cluster in full:
+            self._logged -= cluster.size
+            cluster.log, cluster.size, cluster.full = None, 0, False
+
+    def _feed_placed(self, batch: MessageBatch) -> None:
+        if len(self._live) == 1:
+            (cluster,) = self._live
+            self._keep_rows(cluster, batch)
+            cluster.analysis.feed_batch(batch)
+            return
+        row = 0
+        for before, event in batch.others:
+            self._rows(batch, row, before)
+            self._feed(event)
+            row = before
+        self._rows(batch, row, batch.rows)
+
+    def facts(self, end_ns: int) -> tuple[ClusterFacts, ...]:
+        """What is known of each cluster with messages; `end_ns` is the capture's last time in nanoseconds."""
+        self._settle()
+        found = (cluster.analysis.facts(end_ns) for cluster in sorted(self._live, key=_number_of))
+        return tuple(facts for facts in found if facts is not None)
+
+    # Which cluster a stream belongs to
+
+    def _place_all(self, batch: MessageBatch) -> None:
+        for _, event in batch.others:
+            stream = _stream_of(event)
+            if stream is not None and stream not in self._clusters:
+                self._place(stream)
+        streams = set(batch.streams[: batch.rows])
+        if not streams <= self._clusters.keys():
+            new = (stream for stream in streams if stream is not None and stream not in self._clusters)
+            for stream in sorted(new, key=_stream_number_of):
+                self._place(stream)
+
+    def _place(self, stream: Stream) -> None:
+        keys = keys_of(stream)
+        found = {self._listening[key].root for key in keys if key in self._listening}
+        found |= {cluster for cluster in self._live if any(cluster.analysis.knows(key) for key in keys)}
+        cluster = self._join(found) if found else self._new()
+        self._clusters[stream] = cluster
+        for key in keys:
+            self._listening.setdefault(key, cluster)
+        self._listens(stream.destination)
+        port = port_of(stream)
+        if port is not None:
+            self._listens(Endpoint(stream.source.host, port))
+        else:
+            self._anonymous[stream] = None
+            self._find_sender(stream, stream.destination.port)
+
+    def _listens(self, end: Endpoint) -> None:
+        """A server listens there: streams from its host to the same port, whose sender is not known, may be its own."""
+        ports = self._ports.setdefault(end.host, set())
+        if end.port in ports:
+            return
+        ports.add(end.port)
+        for stream in list(self._anonymous):
+            if stream.source.host == end.host and stream.destination.port == end.port:
+                self._find_sender(stream, end.port)
+
+    def _find_sender(self, stream: Stream, port: int) -> None:
+        """Take the server on the stream's host that listens on a port for its sender, if there is one."""
+        sender = self._listening.get(str(Endpoint(stream.source.host, port)))
+        if sender is not None and stream.source.host != stream.destination.host:
+            del self._anonymous[stream]
+            self._join({self._clusters[stream].root, sender.root})
+
+    def _settle(self) -> None:
+        """Find the senders that are still not known, by where else servers listen, or by who answers."""
+        for stream in list(self._anonymous):
+            ports = self._ports.get(stream.source.host, set())
+            if len(ports) == 1:
+                self._find_sender(stream, next(iter(ports)))
+        if not self._anonymous or len(self._live) == 1:
+            return
+        log = sorted((event for cluster in self._live for event in cluster.log or ()), key=_order_of)
+        messages = [message for _, message in log if isinstance(message, Message)]
+        for stream, other in (*partners(messages), *same_candidate(messages)):
+            if stream in self._anonymous and other in self._clusters:
+                self._join({self._clusters[stream].root, self._clusters[other].root})
+        self._anonymous.clear()
+
+    def _learn(self, message: Message, cluster: _Cluster) -> None:
+        """Learn from a configuration which servers belong together."""
+        if message.type == table.INSTALL_SNAPSHOT:
+            found = [message.configuration]
+        else:
+            found = [message.change(number) for number in message.changes]
+        for servers in found:
+            keys = [configured_key(server.address, message.stream) for server in servers or ()]
+            others = {self._listening[key].root for key in keys if key is not None and key in self._listening}
+            self._join({cluster.root, *others})
+
+    # What is done with events
+
+    def _new(self) -> _Cluster:
+        cluster = _Cluster(self._made)
+        self._made += 1
+        self._live.append(cluster)
+        return cluster
+
+    def _join(self, clusters: set[_Cluster]) -> _Cluster:
+        """Make one cluster of several, as far as their events are still known, and give the first."""
+        ordered = sorted(clusters, key=lambda cluster: (cluster.whole, cluster.number))
+        first, parts = ordered[0], [cluster for cluster in ordered[1:] if cluster.whole]
+        if not parts:
+            return first
+        events = [event for cluster in parts for event in cluster.log or ()]
+        if first.whole and first.log is not None:
+            first.analysis = Analysis()
+            events += first.log
+            first.log = sorted(events, key=_order_of)
+        for _, event in sorted(events, key=_order_of):
+            first.analysis.feed(event)
+        for part in parts:
+            first.size += part.size
+            part.into, part.log = first, None
+            self._live.remove(part)
+        first.number = min(cluster.number for cluster in (first, *parts))
+        return first
+
+    def _rows(self, batch: MessageBatch, row: int, end: int) -> None:
+        """Give rows of a batch to their clusters, as many at once as follow each other."""
+        while row < end:
+            cluster = self._cluster(batch.streams[row])
+            if batch.headers[row] < 0:
+                message = batch.message(row)
+                if message.changes or message.type == table.INSTALL_SNAPSHOT:
+                    self._learn(message, cluster)
+                    cluster = cluster.root
+            last = row + 1
+            while last < end and batch.headers[last] >= 0 and self._cluster(batch.streams[last]) is cluster:
+                last += 1
+            if cluster.whole:
+                self._keep(cluster, map(batch.message, range(row, last)))
+            cluster.analysis.feed_rows(batch, row, last)
+            row = last
+
+    def _cluster(self, stream: Stream | None) -> _Cluster:
+        assert stream is not None
+        return self._clusters[stream].root
+
+    def _feed(self, event: Event) -> None:
+        stream = _stream_of(event)
+        if stream is not None:
+            cluster = self._clusters[stream].root
+            self._keep(cluster, (event,))
+            cluster.analysis.feed(event)
+
+    def _keep_rows(self, cluster: _Cluster, batch: MessageBatch) -> None:
+        if cluster.whole:
+            self._keep(cluster, (event for event in batch if _stream_of(event) is not None))
+
+    def _keep(self, cluster: _Cluster, events: Iterable[Event]) -> None:
+        """Keep events for the case that the cluster turns out to be one with another."""
+        for event in events:
+            if not cluster.whole or cluster.log is None:
+                return
+            size = _EVENT_BYTES + (len(event.header) if isinstance(event, Message) else 0)
+            cluster.log.append((self._events, event))
+            self._events += 1
+            cluster.size += size
+            self._logged += size
+            too_many = len(cluster.log) >= _MAX_EVENTS or cluster.size > _MAX_BYTES
+            cluster.full = too_many or self._logged > _MAX_ALL_BYTES
+
+
+def _stream_of(event: Event) -> Stream | None:
+    """The stream that an event tells a cluster of; None if it tells clusters nothing."""
+    if isinstance(event, Diagnostic):
+        return None if event.message is None else event.message.stream
+    return event.stream
+
+
+def _number_of(cluster: _Cluster) -> int:
+    return cluster.number
+
+
+def _stream_number_of(stream: Stream) -> int:
+    return stream.number
+
+
+def _order_of(numbered: tuple[int, Event]) -> int:
+    return numbered[0]
