@@ -29,10 +29,15 @@ def split(address: str) -> tuple[str, str]:
 
 
 def port_of(stream: Stream) -> int | None:
-    """The port that the sender of a stream advertises; None when that is not known."""
+    """The port at which the sender of a stream listens on its host; None when that is not known.
+
+    A server that advertises the address of another host than it connects from is reached through something else.
+    """
     if stream.handshake is None or not stream.handshake.address:
         return None
-    port = split(stream.handshake.address)[1]
+    host, port = split(stream.handshake.address)
+    if is_literal(host) and host != stream.source.host:
+        return None
     return int(port) if port.isascii() and port.isdigit() and len(port) < 6 else None
 
 

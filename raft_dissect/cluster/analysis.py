@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from raft_dissect.cluster.compatibility import incompatibilities
 from raft_dissect.cluster.elections import Elections
 from raft_dissect.cluster.facts import ClusterFacts, Rejection
 from raft_dissect.cluster.leaders import Leaders
@@ -130,6 +131,7 @@ class Analysis:
         end = Place(end_ns, 0)
         leaderships = self._leaders.leaderships(end)
         elections = self._elections.elections(end)
+        traffic = self._flows.traffic()
         return ClusterFacts(
             self._servers.facts(),
             leaderships,
@@ -140,7 +142,8 @@ class Analysis:
             self._replication.snapshots(end),
             self._transfers.transfers(end),
             self._membership.configurations(),
-            self._flows.traffic(),
+            traffic,
+            incompatible=incompatibilities(self._servers.all(), traffic),
         )
 
     def _rejections(self) -> tuple[Rejection, ...]:

@@ -23,6 +23,8 @@ _MAX_BYTES = 4 << 20
 """Bytes of their headers."""
 _MAX_ALL_BYTES = 32 << 20
 """The same of all clusters together."""
+_MAX_ANONYMOUS = 1024
+"""Streams whose sender is looked for at the same time."""
 _EVENT_BYTES = 512
 """What an event takes beside its header."""
 
@@ -70,7 +72,7 @@ class Clusters:
         self._clusters: dict[Stream, _Cluster] = {}
         self._listening: dict[str, _Cluster] = {}  # by address and port
         self._ports: dict[str, set[int]] = {}  # host: where servers on it listen
-        self._anonymous: dict[Stream, None] = {}  # streams whose sender is not known, in their order
+        self._anonymous: dict[Stream, _Cluster] = {}  # streams whose sender is not known, in their order
         self._live: list[_Cluster] = []
         self._made = 0
         self._events = 0
@@ -85,10 +87,10 @@ class Clusters:
     def _forget(self, batch: MessageBatch) -> None:
         """Forget what will not be asked for again: streams that are over, and logs that are too long."""
         for _, event in batch.others:
-            if isinstance(event, StreamClosed) and event.stream not in self._anonymous:
+            if isinstance(event, StreamClosed):
                 self._clusters.pop(event.stream, None)
         full = [cluster for cluster in self._live if cluster.full]
-        if full:
+        if full or len(self._anonymous) > _MAX_ANONYMOUS:
             self._settle()
         for cluster in full:
             self._logged -= cluster.size
@@ -139,7 +141,7 @@ class Clusters:
         if port is not None:
             self._listens(Endpoint(stream.source.host, port))
         else:
-            self._anonymous[stream] = None
+            self._anonymous[stream] = cluster
             self._find_sender(stream, stream.destination.port)
 
     def _listens(self, end: Endpoint) -> None:
@@ -156,8 +158,8 @@ class Clusters:
         """Take the server on the stream's host that listens on a port for its sender, if there is one."""
         sender = self._listening.get(str(Endpoint(stream.source.host, port)))
         if sender is not None and stream.source.host != stream.destination.host:
-            del self._anonymous[stream]
-            self._join({self._clusters[stream].root, sender.root})
+            cluster = self._anonymous.pop(stream)
+            self._join({cluster.root, sender.root})
 
     def _settle(self) -> None:
         """Find the senders that are still not known, by where else servers listen, or by who answers."""
@@ -165,14 +167,19 @@ class Clusters:
             ports = self._ports.get(stream.source.host, set())
             if len(ports) == 1:
                 self._find_sender(stream, next(iter(ports)))
-        if not self._anonymous or len(self._live) == 1:
-            return
+        if self._anonymous and len(self._live) > 1:
+            self._match()
+        self._anonymous.clear()
+
+    def _match(self) -> None:
+        """Join the clusters of streams that answer each other, or that come from one candidate."""
         log = sorted((event for cluster in self._live for event in cluster.log or ()), key=_order_of)
         messages = [message for _, message in log if isinstance(message, Message)]
         for stream, other in (*partners(messages), *same_candidate(messages)):
-            if stream in self._anonymous and other in self._clusters:
-                self._join({self._clusters[stream].root, self._clusters[other].root})
-        self._anonymous.clear()
+            cluster = self._anonymous.get(stream)
+            partner = self._anonymous.get(other) or self._clusters.get(other)
+            if cluster is not None and partner is not None:
+                self._join({cluster.root, partner.root})
 
     def _learn(self, message: Message, cluster: _Cluster) -> None:
         """Learn from a configuration which servers belong together."""

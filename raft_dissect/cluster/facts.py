@@ -36,6 +36,8 @@ ConfigurationChange = Literal["bootstrap", "added", "promoted", "demoted", "remo
 LeaderlessCause = Literal["start", "heartbeats_absent", "connection_lost", "transfer", "step_down", "unknown"]
 LeaderlessEnd = Literal["elected", "returned", "capture_end"]
 PathEventKind = Literal["opened", "refused", "unanswered", "reset", "closed", "retransmissions", "zero_window"]
+KnownBy = Literal["handshake", "configuration", "inferred"]
+Consequence = Literal["refused", "read_beyond_end"]
 RejectionKind = Literal["append_entries", "request_vote", "pre_vote", "install_snapshot"]
 
 
@@ -54,7 +56,7 @@ class ServerFact(NamedTuple):
     first_seen: Place | None
     """None when it was never seen to send anything: it stands in a configuration, or others write to it."""
     last_seen: Place | None
-    known_by: Literal["handshake", "configuration", "inferred"] | None = None
+    known_by: KnownBy | None = None
     """How its id is known; None when it is not."""
     restarts: tuple[Place, ...] = ()
     """The first packets of a server that packets prove to have been started anew."""
@@ -311,6 +313,21 @@ class PathFact(NamedTuple):
     place: Place
 
 
+class Incompatibility(NamedTuple):
+    """A pair of servers whose releases cannot work together: one cannot decode what the other writes."""
+
+    writer: ServerName
+    reader: ServerName
+    messages: tuple[str, ...]
+    """The kinds of messages that the writer sent, and that the reader cannot decode."""
+    consequence: Consequence
+    """What the reader does with them: close the connection, or read beyond the end of the message."""
+    certain: bool
+    """Whether no release that writes what the reader wrote can decode them; else only some cannot."""
+    place: Place
+    """The first message from the writer to the reader."""
+
+
 class Traffic(NamedTuple):
     """What one server sent to another."""
 
@@ -338,5 +355,6 @@ class ClusterFacts(NamedTuple):
     catch_ups: tuple[CatchUp, ...] = ()
     truncations: tuple[Truncation, ...] = ()
     paths: tuple[PathFact, ...] = ()
+    incompatible: tuple[Incompatibility, ...] = ()
     end: Place | None = None
     """The last packet of the capture."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from raft_dissect.wire import table
 
@@ -10,9 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from raft_dissect import wire
+    from raft_dissect.cluster.facts import KnownBy
     from raft_dissect.values import Endpoint, Message, Stream
-
-KnownBy = Literal["handshake", "configuration", "inferred"]
 
 
 class Identity(NamedTuple):

@@ -228,7 +228,7 @@ class Leaders:
     def _without(
         self, first: Place, last: Place, reign: Reign | None, elections: Sequence[Election], word: LeaderlessEnd
     ) -> Leaderless:
-        inside = [election for election in elections if first <= election.place <= last]
+        inside = [e for e in elections if first <= e.place and e.place.time_ns <= last.time_ns]
         if reign is None:
             cause: LeaderlessCause = "start" if self._from_start else "unknown"
         else:

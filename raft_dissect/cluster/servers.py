@@ -13,8 +13,8 @@ from raft_dissect.wire import table
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from raft_dissect.cluster.facts import ServerName
-    from raft_dissect.cluster.identity import Identity, KnownBy
+    from raft_dissect.cluster.facts import KnownBy, ServerName
+    from raft_dissect.cluster.identity import Identity
     from raft_dissect.values import Endpoint, Message, Place, Stream
 
 

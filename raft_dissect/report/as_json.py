@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from raft_dissect.cluster.facts import (
         ConfigurationFact,
         Election,
+        Incompatibility,
+        Leaderless,
         Leadership,
         Rejection,
         ServerFact,
@@ -72,15 +74,7 @@ class _Writer:
             "servers": [self._server(server) for server in facts.servers],
             "terms": self._terms(facts),
             "leaders": [self._leadership(leadership) for leadership in facts.leaders],
-            "leaderless": [
-                {
-                    **self._place(interval.first),
-                    "from": self._clock.iso(interval.first.time_ns),
-                    "to": self._clock.iso(interval.last.time_ns),
-                    "seconds": _seconds(interval.first, interval.last),
-                }
-                for interval in facts.leaderless
-            ],
+            "leaderless": [self._interval(interval) for interval in facts.leaderless],
             "elections": [self._election(election) for election in facts.elections],
             "term_changes": [self._term_change(change) for change in facts.term_changes],
             "rejections": [self._rejection(rejection) for rejection in facts.rejections],
@@ -88,6 +82,7 @@ class _Writer:
             "transfers": [self._transfer(transfer) for transfer in facts.transfers],
             "configurations": [self._configuration(configuration) for configuration in facts.configurations],
             "traffic": [self._traffic(traffic) for traffic in facts.traffic],
+            "incompatible": [self._incompatibility(pair) for pair in facts.incompatible],
         }
 
     def _place(self, place: Place) -> Record:
@@ -110,6 +105,8 @@ class _Writer:
             "implementation": {"family": server.family, "releases": server.releases},
             "first_seen": self._time(first),
             "last_seen": self._time(server.last_seen),
+            "known_by": server.known_by,
+            "restarts": [self._place(place) for place in server.restarts],
         }
 
     def _terms(self, facts: ClusterFacts) -> list[Record]:
@@ -135,6 +132,17 @@ class _Writer:
             "ended_by": leadership.ended_by,
         }
 
+    def _interval(self, interval: Leaderless) -> Record:
+        return {
+            **self._place(interval.first),
+            "from": self._clock.iso(interval.first.time_ns),
+            "to": self._clock.iso(interval.last.time_ns),
+            "seconds": _seconds(interval.first, interval.last),
+            "cause": interval.cause,
+            "ended_by": interval.ended_by,
+            "elections": interval.elections,
+        }
+
     def _election(self, election: Election) -> Record:
         return {
             **self._place(election.place),
@@ -148,6 +156,9 @@ class _Writer:
             "outcome": election.outcome,
             "seconds": election.seconds,
             "cause": election.cause,
+            "leader": election.leader,
+            "silent_seconds": election.silent_seconds,
+            "retransmissions": election.retransmissions,
         }
 
     def _term_change(self, change: TermChange) -> Record:
@@ -215,6 +226,16 @@ class _Writer:
             "receiver": traffic.receiver,
             "messages": dict(sorted(traffic.messages.items())),
             "bytes": traffic.bytes,
+        }
+
+    def _incompatibility(self, pair: Incompatibility) -> Record:
+        return {
+            **self._place(pair.place),
+            "writer": pair.writer,
+            "reader": pair.reader,
+            "messages": list(pair.messages),
+            "consequence": pair.consequence,
+            "certain": pair.certain,
         }
 
 
