@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from raft_dissect import wire
 from raft_dissect.cluster.questions import Leader, leader_at
 from raft_dissect.pipeline import analyze
 from raft_dissect.report.as_json import report_record
 from raft_dissect.report.times import Clock
-from tests.packets import MILLISECOND, RST, START
-from tests.scripts import STANDBY, VOTER, Script, change, command
+from raft_dissect.values import Packet
+from tests.packets import MILLISECOND, RST, START, Address, Connection
+from tests.scripts import STANDBY, VOTER, Script, address, change, command
 from tests.test_cluster_scenarios import beat, elect, milliseconds, reasons, transfer
+from tests.transformations import by_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,6 +113,10 @@ LEADERLESS: dict[str, tuple[Callable[[Script], Script], tuple[str, str, int]]] =
     "returned": (
         lambda s: beat(s.at(1201).ask(3, 2, 3, pre=1).vote(2, 3, 3, 0, pre=1).at(1900), 1, 2),
         ("heartbeats_absent", "returned", 0),
+    ),
+    "nobody asked": (
+        lambda s: s.kill(1).at(3000).vote(2, 3, 2, 0),
+        ("connection_lost", "capture_end", 0),
     ),
     "storm": (
         lambda s: s.kill(1).at(1300).ask(2, 3, 3).ask(3, 2, 3).at(2300).ask(2, 3, 4).ask(3, 2, 4).at(3300).ask(2, 3, 5),
@@ -254,8 +261,26 @@ def test_leader_that_ends_is_started_anew_and_its_followers_are_not() -> None:
 
 
 def test_connections_that_were_reset_prove_no_restart() -> None:
-    script = processes().kill(3).at(700)
+    script = processes().kill(3).at(2500)
     assert restarts(script.result(3, 1, 2, 1).facts()) == []
+
+
+def test_server_that_finds_another_one_at_another_address_goes_on() -> None:
+    """Server 1 comes back at 10.0.0.11, so 2 closes its connection to the old address and opens one to the new."""
+    script = processes()
+    script.close(2, 1)
+    there, back = Address("10.0.0.11", 41000), Address("10.0.0.2", 41001)
+    opened = []
+    for server, connection in (
+        (1, Connection(there, Address("10.0.0.2", 9001))),
+        (2, Connection(back, Address("10.0.0.11", 9001))),
+    ):
+        advertised = "10.0.0.11:9001" if server == 1 else address(2)
+        opened += [*connection.opening(), connection.data(0, wire.encode_handshake("raft", server, advertised))]
+    late = [Packet(data, START + 500 * MILLISECOND, 1, len(data), 0) for data in opened]
+    (facts,) = analyze(by_time([*script.packets(), *late])).clusters
+    assert facts.servers[0].addresses == (address(1), "10.0.0.11:9001")
+    assert restarts(facts) == []
 
 
 def test_server_that_keeps_one_of_its_connections_goes_on() -> None:
@@ -287,7 +312,8 @@ def test_term_that_was_sent_to_a_server_that_was_started_anew_has_its_usual_caus
 
 def test_how_ids_are_known_is_said_by_what_says_it_most_directly() -> None:
     """1 and 2 are told by their handshakes; 3 only stands in a configuration."""
-    script = Script().append(1, 2, 2, (1, 1), change(2, {1: VOTER, 2: VOTER, 3: VOTER})).result(2, 1, 2, 2)
+    script = Script().append(1, 2, 2, (1, 1)).result(2, 1, 2, 1)
+    script.append(1, 2, 2, (1, 1), change(2, {1: VOTER, 2: VOTER, 3: VOTER}))
     assert [(server.name, server.known_by) for server in script.facts().servers] == [
         (1, "handshake"),
         (2, "handshake"),

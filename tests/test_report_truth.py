@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from raft_dissect.cluster.questions import leader_at
 from raft_dissect.dissection import Dissection
 from raft_dissect.pipeline import ReportBuilder, analyze
 from raft_dissect.values import Message
 from tests.captures import PCAPS, RUNS, truth
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from raft_dissect.cluster import ClusterFacts
     from raft_dissect.cluster.facts import Rejection, ServerName
@@ -102,6 +103,15 @@ class Run:
         """Seconds since the epoch when the first server was started."""
         time: float = self.truth["orchestrator_events"][0]["t"]
         return time
+
+    def at(self, host: str, port: int) -> ServerName | None:
+        """The server that packets to a host and port reach."""
+        nodes = self.truth["nodes"]
+        hosts = self.truth.get("ips") or {number: address.rpartition(":")[0] for number, address in nodes.items()}
+        there = [number for number, own in hosts.items() if own == host]
+        if len(there) > 1:
+            there = [number for number in there if nodes[number].endswith(f":{port}")]
+        return self.ids[int(there[0])] if there else None
 
     def ends(self) -> list[tuple[float, ServerName]]:
         """When servers were killed, aborted or exited."""
@@ -474,7 +484,240 @@ def test_traffic_is_what_servers_counted(run: Run) -> None:
     assert not found
 
 
+# Order and time
+
+
+class Kind(NamedTuple):
+    """One kind of things that happen, as the report tells of them and as servers logged them."""
+
+    found: list[tuple[Any, Place]]
+    """In the order of the report, each with what it is and its evidence."""
+    logged: list[tuple[Any, ServerName, float]]
+    """What it is, who logged it, when."""
+    proves: Callable[[Message, ServerName | None], list[Any]]
+    """What a message proves, which its sender wrote to another server."""
+
+
+def of_leaders(run: Run) -> Kind:
+    found = [((fact.term, fact.leader), fact.first) for fact in run.facts.leaders]
+
+    def proves(message: Message, _: object) -> list[Any]:
+        return [(message.fields["term"], sender(message))] if message.name in FROM_LEADERS else []
+
+    return Kind(found, [(key, key[1], t) for key, t in run.leaders.items()], proves)
+
+
+def of_term_changes(run: Run) -> Kind:
+    found = [((fact.server, fact.new), fact.place) for fact in run.facts.term_changes]
+    records = [*run.logged("term_changes"), *run.logged("state_changes")]
+    first: dict[Any, tuple[Any, ServerName, float]] = {}
+    for record in sorted(records, key=lambda record: record["t"]):
+        key = (record["server"], record["term"])
+        first.setdefault(key, (key, record["server"], record["t"]))
+
+    def proves(message: Message, _: object) -> list[Any]:
+        return [] if message.fields.get("pre_vote") else [(sender(message), message.fields["term"])]
+
+    return Kind(found, list(first.values()), proves)
+
+
+def of_elections(run: Run) -> Kind:
+    """Each first request of a candidate in a term."""
+    found: dict[Any, Place] = {}
+    for fact in run.facts.elections:
+        found.setdefault((fact.candidate, fact.term, fact.pre_vote), fact.place)
+    logged: dict[Any, float] = {}
+    for record in run.logged("request_votes_sent"):
+        key = (record["server"], record["term"], bool(record["prevote"]))
+        logged[key] = min(record["t"], logged.get(key, record["t"]))
+
+    def proves(message: Message, _: object) -> list[Any]:
+        fields = message.fields
+        asks = message.name == "RequestVote"
+        return [(sender(message), fields["term"], bool(fields.get("pre_vote")))] if asks else []
+
+    return Kind(list(found.items()), [(key, key[0], t) for key, t in logged.items()], proves)
+
+
+def of_refused_votes(run: Run) -> Kind:
+    kinds = ("request_vote", "pre_vote")
+    found = [((r.by, r.of, r.term), r.place) for r in run.facts.rejections if r.kind in kinds]
+    logged = [
+        ((r["server"], r["peer"], r["term"]), r["server"], r["t"])
+        for r in run.logged("vote_results_sent")
+        if not r["granted"]
+    ]
+
+    def proves(message: Message, receiver: ServerName | None) -> list[Any]:
+        refuses = message.name == "RequestVoteResult" and not message.fields["vote_granted"]
+        return [(sender(message), receiver, message.fields["term"])] if refuses else []
+
+    return Kind(found, logged, proves)
+
+
+def of_rejections(run: Run) -> Kind:
+    kinds = ("append_entries", "install_snapshot")
+    found = [((r.by, r.of, r.rejected, r.last_log_index), r.place) for r in run.facts.rejections if r.kind in kinds]
+    logged = [
+        ((r["server"], r["peer"], r["rejected"], r["last"]), r["server"], r["t"]) for r in run.logged("rejections_sent")
+    ]
+
+    def proves(message: Message, receiver: ServerName | None) -> list[Any]:
+        fields = message.fields
+        rejects = message.name == "AppendEntriesResult" and fields["rejected"]
+        return [(sender(message), receiver, fields["rejected"], fields["last_log_index"])] if rejects else []
+
+    return Kind(found, logged, proves)
+
+
+def of_snapshots(run: Run) -> Kind:
+    found = [((s.leader, s.follower, s.last_index, s.last_term), s.started) for s in run.facts.snapshots]
+    logged = [
+        ((r["server"], r["peer"], r["last_idx"], r["last_term"]), r["server"], r["t"])
+        for r in run.logged("install_snapshot_sent")
+    ]
+
+    def proves(message: Message, receiver: ServerName | None) -> list[Any]:
+        fields = message.fields
+        installs = message.name == "InstallSnapshot"
+        return [(sender(message), receiver, fields["last_index"], fields["last_term"])] if installs else []
+
+    return Kind(found, logged, proves)
+
+
+def of_transfers(run: Run) -> Kind:
+    found = [((t.leader, t.target, t.term), t.place) for t in run.facts.transfers]
+    logged = [((r["server"], r["peer"], r["term"]), r["server"], r["t"]) for r in run.logged("timeout_now_sent")]
+
+    def proves(message: Message, receiver: ServerName | None) -> list[Any]:
+        hands_over = message.name == "TimeoutNow"
+        return [(sender(message), receiver, message.fields["term"])] if hands_over else []
+
+    return Kind(found, logged, proves)
+
+
+def of_configurations(run: Run) -> Kind:
+    """Each configuration by its index, from the first message that holds it."""
+    found = [(fact.conf_index, fact.place) for fact in sorted(run.facts.configurations, key=lambda fact: fact.place)]
+    logged: dict[int, tuple[int, ServerName, float]] = {}
+    records = [(r["conf_idx"], r) for r in run.logged("install_snapshot_sent")]
+    for record in run.logged("config_entries_sent"):
+        # The log says where a message with changes begins and ends, and of the first entry what it is.
+        first = record["prev_idx"] + 1
+        records += [(index, record) for index, _ in found if first <= index <= record["prev_idx"] + record["n"]]
+    for index, record in sorted(records, key=lambda item: item[1]["t"]):
+        logged.setdefault(index, (index, record["server"], record["t"]))
+
+    def proves(message: Message, _: object) -> list[Any]:
+        if message.name == "InstallSnapshot":
+            return [message.fields["conf_index"]]
+        return [message.fields["prev_log_index"] + 1 + number for number in message.changes]
+
+    return Kind(found, list(logged.values()), proves)
+
+
+KINDS: dict[str, Callable[[Run], Kind]] = {
+    "leaders": of_leaders,
+    "term changes": of_term_changes,
+    "elections": of_elections,
+    "refused votes": of_refused_votes,
+    "rejections": of_rejections,
+    "snapshots": of_snapshots,
+    "transfers": of_transfers,
+    "configurations": of_configurations,
+}
+SOON = 0.05
+"""Seconds in which what a server logged stands in a packet, if it writes one of that kind at all."""
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_everything_stands_in_the_report_in_order_and_when_its_server_logged_it(run: Run, name: str) -> None:
+    kind = KINDS[name](run)
+    impaired = 0.1 if run.truth.get("impair") else 0
+    places = [place for _, place in kind.found]
+    assert places == sorted(places)
+    seen: dict[Any, list[float]] = {}
+    for key, place in kind.found:
+        seen.setdefault(key, []).append(seconds(place))
+    logged: dict[Any, list[float]] = {}
+    for key, _, t in sorted(kind.logged, key=lambda item: item[2]):
+        logged.setdefault(key, []).append(t)
+    unlogged = [(key, times) for key, times in seen.items() if len(times) > len(logged.get(key, []))]
+    assert not unlogged, f"in the report, but not in the log: {unlogged}"
+    # The first of several was logged first; of some that were logged no packet was written.
+    early = [
+        (key, at, t)
+        for key, times in seen.items()
+        for at, t in zip(times, logged[key], strict=False)
+        if at < t - IN_ORDER
+    ]
+    assert not early, f"told before the server logged it (what, told, logged): {early}"
+    written: dict[Any, list[float]] = {}
+    for message in run.messages:
+        stream = message.stream
+        for key in kind.proves(message, run.at(stream.destination.host, stream.destination.port)):
+            place = message.first if name == "snapshots" else message.place
+            written.setdefault((sender(message), key), []).append(seconds(place))
+    missing = [
+        (key, t, seen.get(key, []))
+        for key, server, t in kind.logged
+        if any(t - IN_ORDER <= at <= t + SOON for at in written.get((server, key), ()))
+        and not any(t - IN_ORDER <= at <= t + SOON + impaired for at in seen.get(key, []))
+    ]
+    assert not missing, f"not told within {SOON} s (what, logged, told): {missing}"
+
+
+def sender(message: Message) -> ServerName:
+    assert message.stream.handshake is not None
+    return message.stream.handshake.id
+
+
 # Servers
+
+
+def test_restarts_are_those_of_the_processes(run: Run) -> None:
+    """A forwarder between the servers ends connections of its own, so that nothing is proven there."""
+    started: dict[ServerName, list[float]] = {}
+    for event in run.truth["orchestrator_events"]:
+        if event["what"] == "start":
+            started.setdefault(run.ids[event["node"]], []).append(event["t"])
+    for server in run.facts.servers:
+        begun = [seconds(place) for place in server.restarts]
+        again = [] if "ipv6" in run.name else started[server.name][1:]
+        assert len(begun) == len(again), (server.name, begun, again)
+        for place, start in zip(begun, again, strict=True):
+            assert start < place < start + 2
+
+
+def test_leader_at_a_time_is_the_one_that_was_leader_then(run: Run) -> None:
+    """In the middle of each leadership; and after a leader was killed nobody leads, until there is another."""
+    for leadership in run.facts.leaders:
+        middle = (leadership.first.time_ns + leadership.last.time_ns) // 2
+        later = [t for (term, _), t in run.leaders.items() if term > leadership.term and t < middle / 1e9]
+        if not later:
+            gone = any(gap.first.time_ns < middle < gap.last.time_ns for gap in run.facts.leaderless)
+            assert leader_at(run.facts, middle) == (None if gone else (leadership.leader, leadership.term))
+    for t, server in run.ends():
+        soon = round((t + 0.2) * 1e9)
+        leader = leader_at(run.facts, soon)
+        assert leader is None or leader.name != server
+
+
+def test_silence_of_a_leader_is_since_its_last_message_to_the_candidate(run: Run) -> None:
+    """Counted again from all messages; and nobody asks for votes before its election timeout, but for a transfer."""
+    for election in run.facts.elections:
+        assert (election.leader is None) == (election.silent_seconds is None)
+        if election.leader is None or election.silent_seconds is None:
+            continue
+        last = max(
+            message.place.time_ns
+            for message in run.messages
+            if message.name in FROM_LEADERS
+            and sender(message) == election.leader
+            and run.at(message.stream.destination.host, message.stream.destination.port) == election.candidate
+            and message.place < election.place
+        )
+        assert election.silent_seconds == (election.place.time_ns - last) / 1e9
 
 
 def version_of(text: str) -> tuple[int, ...]:
