@@ -1,0 +1,207 @@
+"""The whole page: what was found on top, then what happened when, then every fact in tables."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import TYPE_CHECKING
+
+from raft_dissect.report.html.context import NOTHING, Context
+from raft_dissect.report.html.ladder import ladder_figure
+from raft_dissect.report.html.markup import element, raw, serialized
+from raft_dissect.report.html.plots import plots
+from raft_dissect.report.html.scale import TimeScale
+from raft_dissect.report.html.style import SCRIPT, STYLE
+from raft_dissect.report.html.tables import Tables, missing, table
+from raft_dissect.report.html.timeline import LEFT, RIGHT, Timeline, definitions
+from raft_dissect.report.words import SKIPPED, counted, duration, other_connections, size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from xml.etree.ElementTree import Element
+
+    from raft_dissect.cluster import ClusterFacts
+    from raft_dissect.diagnosis.findings import Finding
+    from raft_dissect.report.html.tables import Section
+    from raft_dissect.report.html.watching import Watched
+    from raft_dissect.report.model import CaptureFacts, Report
+    from raft_dissect.report.times import Clock
+
+_MOST_EVIDENCE = 12
+"""Frames of one finding."""
+
+
+def html_page(report: Report, clock: Clock, watched: Watched) -> Iterator[str]:
+    """The page in parts, which are to be written one after another as UTF-8."""
+    servers = [server.name for facts in report.clusters for server in facts.servers]
+    context = Context(clock, report.capture.files, servers)
+    page = _Page(report, context, watched)
+    yield '<!DOCTYPE html>\n<html lang="en">\n'
+    yield serialized(page.head())
+    yield "\n<body>\n"
+    for part in page.body():
+        yield serialized(part)
+        yield "\n"
+    yield "</body>\n</html>\n"
+
+
+def _policy() -> str:
+    """Forbids everything but our own style and script, which are named by their hashes."""
+
+    def named(content: str) -> str:
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        return f"'sha256-{digest}'"
+
+    return (
+        f"default-src 'none'; style-src {named(STYLE)}; script-src {named(SCRIPT)}; base-uri 'none'; form-action 'none'"
+    )
+
+
+class _Page:
+    def __init__(self, report: Report, context: Context, watched: Watched) -> None:
+        self._report = report
+        self._context = context
+        self._watched = watched
+
+    def head(self) -> Element:
+        files = ", ".join(self._report.capture.files) or "a capture"
+        return element(
+            "head",
+            element("meta", charset="utf-8"),
+            element("meta", http_equiv="Content-Security-Policy", content=_policy()),
+            element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+            element("meta", name="referrer", content="no-referrer"),
+            element("meta", name="generator", content="raft_dissect"),
+            element("title", f"Raft report: {files}"),
+            raw("style", STYLE),
+        )
+
+    def body(self) -> Iterator[Element]:
+        yield definitions()
+        main = element("main")
+        # Tables come first: frames have their place in them, which drawings lead to.
+        clusters = [(facts, list(Tables(facts, self._context).sections())) for facts in self._report.clusters]
+        gaps = list(missing(self._report.capture, self._context))
+        sections = [section for _, several in clusters for section in several]
+        yield element("header", *self._title(), self._navigation(sections))
+        main.extend(self._findings())
+        for facts, tables in clusters:
+            main.extend(self._drawings(facts))
+            for section in tables:
+                main.append(element("section", element("h2", section.title), *section.content, id=section.key))
+        main.append(element("section", element("h2", "Capture"), *self._capture(self._report.capture), id="capture"))
+        main.append(element("section", element("h2", "What is missing in the capture"), *gaps, id="missing"))
+        yield main
+        yield raw("script", SCRIPT)
+
+    # The top
+
+    def _title(self) -> Iterator[Element]:
+        capture, context = self._report.capture, self._context
+        yield element("h1", "What happened in the Raft cluster")
+        files = ", ".join(capture.files) if len(capture.files) <= 4 else f"{len(capture.files)} files"
+        lead = f"{files or 'a capture'}: {counted(capture.packets, 'packet')}, {size(capture.bytes)}"
+        if capture.first_ns is not None and capture.last_ns is not None:
+            seconds = (capture.last_ns - capture.first_ns) / 1e9
+            lead += f", {duration(seconds)} from {context.clock.day(capture.first_ns)}"
+        yield element("p", lead, class_="lead")
+        if not self._report.clusters:
+            yield element("p", f"No Raft traffic was found{other_connections(capture.other_streams)}.")
+        for facts in self._report.clusters:
+            yield self._tiles(facts)
+
+    def _tiles(self, facts: ClusterFacts) -> Element:
+        nobody = sum(i.last.time_ns - i.first.time_ns for i in facts.leaderless) / 1e9
+        longest = max((i.last.time_ns - i.first.time_ns for i in facts.leaderless), default=0) / 1e9
+        terms = [change.new for change in facts.term_changes]
+        votes = sum(not election.pre_vote for election in facts.elections)
+        tiles = [
+            (str(len(facts.servers)), "servers"),
+            (
+                f"{min(terms)} to {max(terms)}" if terms and min(terms) < max(terms) else str(*terms[:1]) or NOTHING,
+                "terms",
+            ),
+            (str(len(facts.leaders)), "terms with a leader"),
+            (duration(nobody) if nobody else "0 s", f"without a leader, longest {duration(longest)}"),
+            (str(votes), f"elections, and {len(facts.elections) - votes} pre-votes"),
+            (f"{len(facts.rejections):,}", "rejections"),
+            (f"{len(facts.snapshots):,}", "snapshots"),
+            (f"{len(facts.transfers):,}", "transfers"),
+        ]
+        items = (element("li", element("b", value), element("span", text), class_="tile") for value, text in tiles)
+        return element("ul", *items, class_="tiles", aria_label="At a glance")
+
+    def _navigation(self, sections: list[Section]) -> Element:
+        links = [("findings", "Findings")]
+        if self._report.clusters:
+            links.append(("timeline", "Timeline"))
+        if any(facts.replication for facts in self._report.clusters):
+            links.append(("plots", "Plots"))
+        if self._watched.ladder.sightings:
+            links.append(("ladder", "Messages one by one"))
+        links += [(section.key, section.title) for section in sections]
+        links += [("capture", "Capture"), ("missing", "Missing")]
+        items = (element("li", element("a", text, href=f"#{key}")) for key, text in links)
+        return element("nav", element("ul", *items), aria_label="Sections")
+
+    # Findings
+
+    def _findings(self) -> Iterator[Element]:
+        findings = self._report.findings
+        content = element("p", "No findings.")
+        if findings:
+            content = element("ol", *(self._finding(finding) for finding in findings), class_="findings")
+        yield element("section", element("h2", "Findings"), content, id="findings")
+
+    def _finding(self, finding: Finding) -> Element:
+        evidence = [self._context.spelled_frame(place) for place in finding.evidence[:_MOST_EVIDENCE] if place.frame]
+        more = len(finding.evidence) - _MOST_EVIDENCE
+        shown = element("p", "Evidence: ", *evidence, f"and {more:,} more" if more > 0 else None, class_="evidence")
+        return element(
+            "li",
+            element("p", element("span", finding.severity, class_="severity"), finding.text),
+            element("p", finding.advice, class_="advice") if finding.advice else None,
+            shown if evidence else None,
+            class_=f"finding {finding.severity}",
+        )
+
+    # Drawings
+
+    def _drawings(self, facts: ClusterFacts) -> Iterator[Element]:
+        capture, context = self._report.capture, self._context
+        first, last = capture.first_ns or 0, capture.last_ns or 0
+        scale = TimeScale(first, last, LEFT, RIGHT)
+        timeline = Timeline(facts, capture.diagnostics, self._watched.presence, context, scale)
+        zone = context.clock.day(first)[20:]
+        captions = (
+            f"Times of day are {zone or 'local'}. Votes stand at the time of their request. Every item says what it "
+            "is, and its frame, when the pointer rests on it; a click leads to its row below.",
+        )
+        yield element("section", element("h2", "Timeline"), timeline.figure(captions), id="timeline")
+        drawn = list(plots(facts.replication, context, scale))
+        if drawn:
+            yield element("section", element("h2", "Plots"), *drawn, id="plots")
+        ladder = self._watched.ladder
+        names = [server.name for server in facts.servers]
+        if ladder.sightings:
+            figure = ladder_figure(ladder, names, context)
+            yield element("section", element("h2", "Messages one by one"), figure, id="ladder")
+        elif ladder.asked_for:
+            text = f"There is no message from {context.time(ladder.first_ns)} to {context.time(ladder.last_ns)}."
+            yield element("section", element("h2", "Messages one by one"), element("p", text), id="ladder")
+
+    # The capture
+
+    def _capture(self, facts: CaptureFacts) -> Iterator[Element]:
+        rows = [(f"{number}", file) for number, file in enumerate(facts.files, start=1)]
+        if len(rows) > 1:
+            yield table("#number, file", rows, "Files of the capture")
+        numbers = [
+            ("packets", f"{facts.packets:,}"),
+            ("bytes", f"{facts.bytes:,}"),
+            ("Raft connections", f"{facts.raft_streams:,}"),
+            ("messages", f"{facts.messages:,}"),
+            *((f"other connections: {kind.replace('_', ' ')}", f"{n:,}") for kind, n in facts.other_streams.items()),
+            *((f"packets passed over: {SKIPPED.get(kind, kind)}", f"{n:,}") for kind, n in facts.skipped.items()),
+        ]
+        yield table("what, #number", numbers, "Facts about the capture")
