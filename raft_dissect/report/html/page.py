@@ -178,11 +178,11 @@ class _Page:
             "is, and its frame, when the pointer rests on it; a click leads to its row below.",
         )
         yield element("section", element("h2", "Timeline"), timeline.figure(captions), id="timeline")
-        drawn = list(plots(facts.replication, context, scale))
+        names = [server.name for server in facts.servers]
+        drawn = list(plots(facts.replication, names, context, scale))
         if drawn:
             yield element("section", element("h2", "Plots"), *drawn, id="plots")
         ladder = self._watched.ladder
-        names = [server.name for server in facts.servers]
         if ladder.sightings:
             figure = ladder_figure(ladder, names, context)
             yield element("section", element("h2", "Messages one by one"), figure, id="ladder")

@@ -30,11 +30,13 @@ _BROKEN = 0.03
 """Of the time axis: points that are further apart are not joined by a line."""
 
 
-def plots(replication: Sequence[ReplicationFact], context: Context, scale: TimeScale) -> Iterator[Element]:
+def plots(
+    replication: Sequence[ReplicationFact], servers: Sequence[ServerName], context: Context, scale: TimeScale
+) -> Iterator[Element]:
     """All plots that there is something for."""
     pairs = [fact for fact in replication if fact.requests][:_MOST_PAIRS]
     if any(fact.lag for fact in pairs):
-        yield _lag(pairs, context, scale)
+        yield _lag(pairs, servers, context, scale)
     answers = [(fact, fact.ack_seconds, fact.network_seconds) for fact in pairs]
     text = "From a request to its answer, as the capture saw it; the diamond is the share of the network."
     yield from _spreads("latency", "Time to acknowledge", text, answers, context)
@@ -66,12 +68,16 @@ def _figure(key: str, name: str, drawn: Sequence[Element], height: float, captio
 # Lag
 
 
-def _lag(pairs: Sequence[ReplicationFact], context: Context, scale: TimeScale) -> Element:
-    by_follower: dict[ServerName, list[Lag]] = {}
+def _lag(
+    pairs: Sequence[ReplicationFact], servers: Sequence[ServerName], context: Context, scale: TimeScale
+) -> Element:
+    by_follower: dict[ServerName, list[Lag]] = {
+        name: [] for name in servers if any(fact.follower == name and fact.lag for fact in pairs)
+    }
     for fact in pairs:
-        by_follower.setdefault(fact.follower, []).extend(fact.lag)
+        if fact.lag:
+            by_follower.setdefault(fact.follower, []).extend(fact.lag)
     most = rounded_up(max((lag.entries for lags in by_follower.values() for lag in lags), default=1))
-    by_follower = {name: by_follower[name] for name in sorted(by_follower, key=context.server)}
     height = _AXIS + len(by_follower) * (_LAG + _LAG_GAP)
     drawn = [time_axis(scale, context, _AXIS, height - _AXIS - _LAG_GAP + 4)]
     for number, (follower, lags) in enumerate(by_follower.items()):
