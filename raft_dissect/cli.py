@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from raft_dissect.columns import MessageBatch
+    from raft_dissect.report.html import Watcher
+    from raft_dissect.report.model import Report
     from raft_dissect.report.records import Records
     from raft_dissect.values import Event
 
@@ -128,7 +130,11 @@ def _add_messages(commands: argparse._SubParsersAction[argparse.ArgumentParser])
 
 
 def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    _add_command(commands, "report", "what happened in the cluster", _report)
+    command = _add_command(commands, "report", "what happened in the cluster", _report)
+    page = command.add_argument_group("an HTML page")
+    page.add_argument("--html", metavar="FILE", help="write all of it to FILE as well, with a timeline and plots")
+    page.add_argument("--ladder-from", metavar="TIME", help="its messages one by one from this time on")
+    page.add_argument("--ladder-to", metavar="TIME", help="and before this time; without both, the most telling ones")
 
 
 def _add_command(
@@ -299,17 +305,63 @@ def _report(options: argparse.Namespace) -> int:
     from raft_dissect.report.as_json import report_record
     from raft_dissect.report.as_text import report_text
 
+    watcher = _watcher(options)
     run = _Run(options)
     builder = ReportBuilder()
     for batch in run.batches():
         builder.feed(batch)
+        if watcher is not None:
+            watcher.feed(batch, run.begin_ns)
     report = builder.report(run.dissection)
+    written = watcher is None or _write_page(options.html, report, run.clock, watcher)
     if options.json:
         print(json.dumps(report_record(report, run.clock), indent=2))
     else:
         for line in report_text(report, run.clock, run.style, run.width):
             print(line)
-    return run.finish()
+    code = run.finish()
+    return code if written else MISSING
+
+
+def _watcher(options: argparse.Namespace) -> Watcher | None:
+    """What collects the messages for the HTML page that the options ask for."""
+    path = options.html
+    begin, end = options.ladder_from, options.ladder_to
+    if path is None:
+        if begin or end:
+            _usage("--ladder-from and --ladder-to belong to the page that --html FILE writes")
+        return None
+    from raft_dissect.report.html import Watcher  # start-up counts: only this option needs it
+
+    if path in ("", "-") or (os.path.isfile(path) and not _is_page(path)):
+        _usage(f"--html takes the name of a new file, or of a page to replace; {path or 'nothing'} is neither")
+    try:
+        moments = [Moment(text, options.tz) if text else None for text in (begin, end)]
+    except ValueError as error:
+        _usage(str(error))
+    return Watcher(*moments)
+
+
+def _is_page(path: str) -> bool:
+    """Whether a file may be replaced by a page: a capture, above all, may not."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(15) in (b"", b"<!DOCTYPE html>")
+    except OSError:
+        return True  # writing it will say what is wrong
+
+
+def _write_page(path: str, report: Report, clock: Clock, watcher: Watcher) -> bool:
+    """Write the HTML page; where that is not possible say so and give False."""
+    from raft_dissect.report.html import html_page
+
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.writelines(html_page(report, clock, watcher.watched(report)))
+    except OSError as error:
+        _complain(f"{path} cannot be written: {error.strerror or error}")
+        return False
+    return True
 
 
 class _Run:
