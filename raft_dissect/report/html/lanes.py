@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from raft_dissect.report.html.presence import united
 from raft_dissect.report.words import ELECTION_CAUSES, REASONS, REJECTIONS, SNAPSHOT_OUTCOMES, duration, size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from raft_dissect.cluster import ClusterFacts
     from raft_dissect.cluster.facts import Election, ServerFact, ServerName, Snapshot
@@ -94,7 +95,7 @@ def lanes(
     """One lane for each server; `last_ns` is where the capture ends."""
     made: dict[ServerName, Lane] = {}
     limit = silence_limit(facts)
-    nobody = [(interval.first.time_ns, interval.last.time_ns) for interval in facts.leaderless]
+    nobody = united((interval.first.time_ns, interval.last.time_ns) for interval in facts.leaderless)
     for server in facts.servers:
         intervals = _seen(server, presence.get(server.name), nobody, limit, last_ns)
         name = context.server(server.name)
@@ -119,7 +120,8 @@ def _seen(
     for first, last in united([*presence, (last_ns, last_ns)]):
         if result:
             silent_from = result[-1][1]
-            if first - silent_from - _common(nobody, silent_from, first) <= limit:
+            silence = first - silent_from
+            if silence <= limit or silence - _common(nobody, silent_from, first) <= limit:
                 result[-1] = (result[-1][0], last)
                 continue
         if first < last_ns:
@@ -127,9 +129,11 @@ def _seen(
     return result
 
 
-def _common(intervals: Iterable[Interval], first: int, last: int) -> int:
-    """How much of the time from `first` to `last` lies in some intervals."""
-    return sum(max(0, min(last, end) - max(first, begin)) for begin, end in intervals)
+def _common(intervals: Sequence[Interval], first: int, last: int) -> int:
+    """How much of the time from `first` to `last` lies in some intervals, which follow one another."""
+    begin = max(bisect_left(intervals, (first, 0)) - 1, 0)
+    end = bisect_left(intervals, (last, 0))
+    return sum(max(0, min(last, until) - max(first, since)) for since, until in intervals[begin:end])
 
 
 def _add_terms(made: Mapping[ServerName, Lane], facts: ClusterFacts, context: Context) -> None:
@@ -156,6 +160,7 @@ def election_text(election: Election, context: Context) -> str:
 
 
 def _add_elections(made: Mapping[ServerName, Lane], facts: ClusterFacts, context: Context) -> None:
+    until = _CandidateEnds(facts)
     for election in facts.elections:
         place = election.place
         text = election_text(election, context)
@@ -163,7 +168,7 @@ def _add_elections(made: Mapping[ServerName, Lane], facts: ClusterFacts, context
         if lane is not None:
             won: MarkKind = "won" if election.outcome == "won" else "lost"
             lane.did.append(Mark(place.time_ns, "pre-vote" if election.pre_vote else won, text, place))
-            lane.candidate.append(Stretch(place.time_ns, _candidate_until(election, facts), text, place))
+            lane.candidate.append(Stretch(place.time_ns, until(election), text, place))
         what = f"{'pre-vote' if election.pre_vote else 'vote'} for server {context.server(election.candidate)}"
         for voter in election.granted:
             if voter in made:
@@ -176,13 +181,26 @@ def _add_elections(made: Mapping[ServerName, Lane], facts: ClusterFacts, context
                 made[refusal.voter].answered.append(Mark(place.time_ns, "refused", reason, place))
 
 
-def _candidate_until(election: Election, facts: ClusterFacts) -> int:
-    """An answer may come late, from behind a partition, when the term has its leader or the candidate tries again."""
-    begin = election.place.time_ns
-    ends = [begin + round(election.seconds * 1e9)]
-    ends += [leader.first.time_ns for leader in facts.leaders if leader.term >= election.term]
-    ends += [other.place.time_ns for other in facts.elections if other.candidate == election.candidate]
-    return min((end for end in ends if end > begin), default=begin)
+class _CandidateEnds:
+    """Says until when candidates were candidates.
+
+    The last answer may come late, from behind a partition, when there is a leader or the candidate has tried again.
+    """
+
+    def __init__(self, facts: ClusterFacts) -> None:
+        self._leaders = sorted((leader.first.time_ns, leader.term) for leader in facts.leaders)
+        self._tries: dict[ServerName, list[int]] = {}
+        for election in sorted(facts.elections, key=lambda election: election.place):
+            self._tries.setdefault(election.candidate, []).append(election.place.time_ns)
+
+    def __call__(self, election: Election) -> int:
+        begin = election.place.time_ns
+        tries = self._tries[election.candidate]
+        again = bisect_right(tries, begin)
+        later = range(bisect_right(self._leaders, (begin, 2**64)), len(self._leaders))
+        led = next((row for row in later if self._leaders[row][1] >= election.term), None)
+        ends = [begin + round(election.seconds * 1e9), *tries[again : again + 1]]
+        return min(ends) if led is None else min(*ends, self._leaders[led][0])
 
 
 def _add_events(made: Mapping[ServerName, Lane], facts: ClusterFacts, context: Context) -> None:

@@ -116,17 +116,17 @@ class _Page:
         terms = [change.new for change in facts.term_changes]
         votes = sum(not election.pre_vote for election in facts.elections)
         tiles = [
-            (str(len(facts.servers)), "servers"),
+            _tile(len(facts.servers), "server"),
             (
                 f"{min(terms)} to {max(terms)}" if terms and min(terms) < max(terms) else str(*terms[:1]) or NOTHING,
                 "terms",
             ),
-            (str(len(facts.leaders)), "terms with a leader"),
+            _tile(len(facts.leaders), "leadership"),
             (duration(nobody) if nobody else "0 s", f"without a leader, longest {duration(longest)}"),
-            (str(votes), f"elections, and {len(facts.elections) - votes} pre-votes"),
-            (f"{len(facts.rejections):,}", "rejections"),
-            (f"{len(facts.snapshots):,}", "snapshots"),
-            (f"{len(facts.transfers):,}", "transfers"),
+            (f"{votes:,}", f"elections, and {len(facts.elections) - votes:,} pre-votes"),
+            _tile(len(facts.rejections), "rejection"),
+            _tile(len(facts.snapshots), "snapshot"),
+            _tile(len(facts.transfers), "transfer"),
         ]
         items = (element("li", element("b", value), element("span", text), class_="tile") for value, text in tiles)
         return element("ul", *items, class_="tiles", aria_label="At a glance")
@@ -205,3 +205,8 @@ class _Page:
             *((f"packets passed over: {SKIPPED.get(kind, kind)}", f"{n:,}") for kind, n in facts.skipped.items()),
         ]
         yield table("what, #number", numbers, "Facts about the capture")
+
+
+def _tile(count: int, noun: str) -> tuple[str, str]:
+    number, _, words = counted(count, noun).partition(" ")
+    return number, words

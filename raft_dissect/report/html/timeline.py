@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from raft_dissect.values import Diagnostic
 
 WIDTH = 1200
-LEFT = 120
+LEFT = 136
 RIGHT = 1184
 """Pixels of every drawing: its width, and where its time axis begins and ends."""
 _AXIS = 26
@@ -34,7 +34,12 @@ _SNAPSHOT = 12
 _GAP = 14
 _APART = 14
 """Pixels from one mark to the next that does not overlap it."""
-_MOST_LINKS = 40
+_MOST_LINKS = 16
+"""Arrows between lanes; more of them would hide what they are about."""
+_MOST_CROWDS = 26
+"""Marks in one row of many."""
+_TERM_APART = 4
+"""Pixels between two lines that say that a term began."""
 _CHARACTER = 6.3
 """Pixels of a character of a label; the widest ones of the font are wider, so a label has some room to spare."""
 
@@ -330,7 +335,7 @@ class Timeline:
                     break
         edges = [self._x(mark.time_ns) for mark in lane.terms]
         leading = [(self._x(stretch.first_ns) - 4, self._x(stretch.last_ns)) for stretch in lane.leader]
-        for at in {round(edge): edge for edge in edges}.values():
+        for at in {round(edge / _TERM_APART): edge for edge in edges}.values():
             yield element("line", x1=at, x2=at, y1=band, y2=band + _BAND, class_="term")
         for number, (mark, left) in enumerate(zip(lane.terms, edges, strict=True)):
             following = edges[number + 1] if number + 1 < len(edges) else self._x.right
@@ -345,16 +350,24 @@ class Timeline:
     # Marks
 
     def _marks(self, marks: Sequence[Mark], y: float) -> Iterator[Element]:
-        for crowd in crowds(marks, self._x, _APART):
-            first = crowd.marks[0]
-            if len(crowd.marks) == 1:
-                self._used.add(first.kind)
-                title = element("title", self._context.described(self._timed(first), first.place))
-                use = element("use", href=f"#mark-{first.kind}", x=crowd.x, y=y, class_=f"mark {first.kind}")
-                target = element("rect", x=crowd.x - 7, y=y - 8, width=14, height=16, class_="target")
-                yield self._context.link(first.place, title, target, use)
+        apart = _APART
+        while len(found := crowds(marks, self._x, apart)) > _MOST_CROWDS and any(len(c.marks) > 1 for c in found):
+            apart *= 2
+        for crowd in found:
+            main = [mark for mark in crowd.marks if mark.kind != "pre-vote"] or crowd.marks
+            if len(main) == 1 and main[0].kind in ("won", "lost") or len(crowd.marks) == 1:
+                yield self._single(crowd.x, main[0], crowd.marks, y)
             else:
                 yield self._crowd(crowd.x, crowd.marks, y)
+
+    def _single(self, x: float, mark: Mark, marks: Sequence[Mark], y: float) -> Element:
+        """A mark alone, or an election with the pre-votes right before it."""
+        self._used.add(mark.kind)
+        text = "; ".join(self._timed(each) for each in marks)
+        title = element("title", self._context.described(text, mark.place))
+        use = element("use", href=f"#mark-{mark.kind}", x=x, y=y, class_=f"mark {mark.kind}")
+        target = element("rect", x=x - 7, y=y - 8, width=14, height=16, class_="target")
+        return self._context.link(mark.place, title, target, use)
 
     def _crowd(self, x: float, marks: Sequence[Mark], y: float) -> Element:
         self._together += len(marks)
@@ -367,9 +380,9 @@ class Timeline:
         if len(marks) > 6:
             lines.append(f"and {len(marks) - 6:,} more")
         title = element("title", self._context.described("; ".join(lines), marks[0].place))
-        worst = next((kind for kind in _MARKS if kind in {mark.kind for mark in marks}), "gap")
+        kind = marks[0].kind if len(kinds) == 1 else ""
         left = min(x - 7, self._x.right + 12 - width)
-        rect = element("rect", x=left, y=y - 8, width=width, height=16, rx=8, class_=f"crowd {worst}")
+        rect = element("rect", x=left, y=y - 8, width=width, height=16, rx=8, class_=f"crowd {kind}".rstrip())
         text = element("text", label, x=left + width / 2, y=y + 4, text_anchor="middle", class_="count")
         return self._context.link(marks[0].place, title, rect, text)
 
@@ -382,7 +395,7 @@ class Timeline:
         shown: dict[tuple[int, ServerName, ServerName], Link] = {}
         for link in found:
             shown.setdefault((round(self._x(link.time_ns) / 6), link.source, link.target), link)
-        for link in list(shown.values())[:_MOST_LINKS]:
+        for link in shown.values() if len(shown) <= _MOST_LINKS else ():
             x = self._x(link.time_ns)
             begin, end = self._bands[link.source], self._bands[link.target]
             y1, y2 = (begin + _BAND + 18, end - 18) if end > begin else (begin - 18, end + _BAND + 18)
