@@ -355,7 +355,7 @@ class Timeline:
             apart *= 2
         for crowd in found:
             main = [mark for mark in crowd.marks if mark.kind != "pre-vote"] or crowd.marks
-            if len(main) == 1 and main[0].kind in ("won", "lost") or len(crowd.marks) == 1:
+            if (len(main) == 1 and main[0].kind in ("won", "lost")) or len(crowd.marks) == 1:
                 yield self._single(crowd.x, main[0], crowd.marks, y)
             else:
                 yield self._crowd(crowd.x, crowd.marks, y)
