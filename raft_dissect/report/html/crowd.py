@@ -29,6 +29,13 @@ class Bar(NamedTuple):
     right: float
     stretches: list[Stretch]
 
+    def share(self, x: Callable[[int], float]) -> float | None:
+        """How much of a bar of several stretches they cover, at least a fifth so that it can be seen."""
+        if len(self.stretches) == 1:
+            return None
+        covered = sum(x(stretch.last_ns) - x(stretch.first_ns) for stretch in self.stretches)
+        return min(max(covered / (self.right - self.left), 0.2), 1)
+
 
 def short_count(count: int) -> str:
     """A number in at most four characters."""

@@ -25,6 +25,8 @@ _BEFORE = 12
 _AFTER = 140
 """Messages from a telling one on that are kept, unless they come later than this:"""
 _AFTER_NS = 2_000_000_000
+_AGAIN_NS = 500_000_000
+"""From a telling message on until another one is worth a beginning of its own."""
 _PLACES = 4
 """Telling messages of each type around which others are kept."""
 _TYPE = 0xFF
@@ -107,7 +109,7 @@ class TellingCollector:
     def __init__(self) -> None:
         self._excerpts: list[list[_Kept]] = [[]]
         self._current: list[_Kept] | None = self._excerpts[0]
-        self._until_ns = 2**62
+        self._since_ns = 0
         self._left = _AFTER
         self._recent: deque[Message] = deque(maxlen=_BEFORE)
         self._places: Counter[int] = Counter()
@@ -127,7 +129,13 @@ class TellingCollector:
     def _continue(self, batch: MessageBatch, row: int) -> int:
         """Keep messages from a row on, and give the first row that is not kept."""
         assert self._current is not None
-        while row < len(batch) and self._left and batch.times[row] <= self._until_ns:
+        wanted = self._wanted()
+        while row < len(batch) and self._left:
+            time_ns = batch.times[row]
+            self._since_ns = self._since_ns or time_ns
+            again = batch.shapes[row] & _TYPE in wanted and time_ns - self._since_ns > _AGAIN_NS
+            if again or time_ns - self._since_ns > _AFTER_NS:
+                break
             self._current.append(batch.message(row))
             self._left -= 1
             row += 1
@@ -135,21 +143,24 @@ class TellingCollector:
             self._current = None
         return row
 
+    def _wanted(self) -> list[int]:
+        return [type_ for type_ in _TELLING if self._places[type_] < _PLACES]
+
     def _next_telling(self, batch: MessageBatch, begin: int) -> int:
         """Begin to keep messages at the next one that is telling, and give its row, or the end."""
-        wanted = [type_ for type_ in _TELLING if self._places[type_] < _PLACES]
+        wanted = self._wanted()
         rows = len(batch)
         shapes = batch.shapes[begin:rows]
         if not wanted or not any(shape & _TYPE in wanted for shape in set(shapes)):
             return rows
         row = begin + next(number for number, shape in enumerate(shapes) if shape & _TYPE in wanted)
         self._places[batch.shapes[row] & _TYPE] += 1
-        before = [batch.message(number) for number in range(max(begin, row - _BEFORE), row)]
-        if begin == 0 and len(before) < _BEFORE:
+        before = [batch.message(number) for number in range(max(0, row - _BEFORE), row)]
+        if len(before) < _BEFORE:
             before = [*list(self._recent)[len(before) - _BEFORE :], *before]
         self._current = list(before)
         self._excerpts.append(self._current)
-        self._until_ns = batch.times[row] + _AFTER_NS
+        self._since_ns = batch.times[row]
         self._left = _AFTER
         return row
 
@@ -159,7 +170,7 @@ class TellingCollector:
         if not excerpts:
             return Ladder((), 0, 0, 0, False)
         chosen = next(
-            (excerpt for moment in moments for excerpt in excerpts if _covers(excerpt, moment)),
+            (excerpt for moment in moments for excerpt in reversed(excerpts) if _covers(excerpt, moment)),
             excerpts[0],
         )
         return Ladder(chosen, chosen[0].place.time_ns, chosen[-1].place.time_ns, 0, False)

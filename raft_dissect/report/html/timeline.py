@@ -39,7 +39,8 @@ _MOST_LINKS = 16
 _MOST_CROWDS = 26
 """Marks in one row of many."""
 _TERM_APART = 4
-"""Pixels between two lines that say that a term began."""
+_MOST_TERMS = 60
+"""Pixels between two lines that say that a term began, and how many of them do not hide the roles."""
 _CHARACTER = 6.3
 """Pixels of a character of a label; the widest ones of the font are wider, so a label has some room to spare."""
 
@@ -175,7 +176,8 @@ class Timeline:
         )
         if self._together:
             text = (
-                f"{self._together:,} events would overlap at this scale and were put together: a number says how many."
+                f"{self._together:,} events would overlap at this scale and were put together: a number says how many, "
+                "and what is paler was not so all of the time."
             )
             captions = [*captions, text]
         caption = element("figcaption", self._legend(), *(element("p", text) for text in captions))
@@ -239,7 +241,7 @@ class Timeline:
                 self._together += len(bar.stretches)
                 text = f"{len(bar.stretches):,} times without a leader: {text}"
             title = element("title", self._context.described(text, bar.stretches[0].place))
-            rect = element("rect", x=bar.left, y=_AXIS, width=width, height=height)
+            rect = element("rect", x=bar.left, y=_AXIS, width=width, height=height, fill_opacity=bar.share(self._x))
             hatch = element("rect", x=bar.left, y=_AXIS, width=width, height=height, class_="hatch")
             label = bar.stretches[0].label
             append(group, [self._context.link(bar.stretches[0].place, title, rect, hatch)])
@@ -314,7 +316,9 @@ class Timeline:
                 text = f"{len(bar.stretches):,} times, first: {text}"
             title = element("title", self._context.described(text, first.place))
             left, width = bar.left, bar.right - bar.left
-            parts = [element("rect", x=left, y=y, width=width, height=height, rx=min(2, width / 2), class_=kind)]
+            share = bar.share(self._x) if kind == "snapshot" else None
+            rx = min(2, width / 2)
+            parts = [element("rect", x=left, y=y, width=width, height=height, rx=rx, fill_opacity=share, class_=kind)]
             if kind == "candidate":
                 parts.append(element("rect", x=left, y=y, width=width, height=height, class_="hatch"))
             yield self._context.link(first.place, title, *parts)
@@ -335,7 +339,8 @@ class Timeline:
                     break
         edges = [self._x(mark.time_ns) for mark in lane.terms]
         leading = [(self._x(stretch.first_ns) - 4, self._x(stretch.last_ns)) for stretch in lane.leader]
-        for at in {round(edge / _TERM_APART): edge for edge in edges}.values():
+        columns = {round(edge / _TERM_APART): edge for edge in edges}
+        for at in columns.values() if len(columns) <= _MOST_TERMS else ():
             yield element("line", x1=at, x2=at, y1=band, y2=band + _BAND, class_="term")
         for number, (mark, left) in enumerate(zip(lane.terms, edges, strict=True)):
             following = edges[number + 1] if number + 1 < len(edges) else self._x.right
