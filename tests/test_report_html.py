@@ -165,6 +165,28 @@ def test_every_candidate_of_the_log_has_a_mark_in_its_lane(browser: Browser, pag
     assert len(won) == len(logged["leaders_by_term"])
 
 
+@pytest.mark.parametrize("name", [KILLS, PARTITIONS])
+def test_candidates_and_followers_are_told_apart_as_they_logged_it(
+    name: str, browser: Browser, pages: dict[str, Path]
+) -> None:
+    browser.open(pages[name])
+    logged = truth(name)
+    axis = Axis(browser, logged["orchestrator_events"][0]["t"])
+    checked = 0
+    for node in {change["node"] for change in logged["state_changes"]}:
+        states = [change for change in logged["state_changes"] if change["node"] == node]
+        drawn = in_lane(browser, node, "rect.candidate")
+        for before, state, following in zip([{"term": 0}, *states], states, states[1:], strict=False):
+            if following["why"] == "start" or following["t"] - state["t"] < 0.3:
+                continue
+            if state["why"] == "recv" and state["term"] == before["term"]:
+                continue  # a late message of the leader before: the report has no fact of it
+            shown = [box for box in drawn if box.left <= axis.x((state["t"] + following["t"]) / 2) <= box.right]
+            assert bool(shown) == (state["state"] == "candidate"), state
+            checked += 1
+    assert checked > 10
+
+
 def test_a_time_without_a_leader_goes_through_all_lanes(browser: Browser, pages: dict[str, Path]) -> None:
     browser.open(pages[PARTITIONS])
     logged = truth(PARTITIONS)

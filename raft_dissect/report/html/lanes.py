@@ -35,6 +35,9 @@ _SILENCE_NS = 1_000_000_000
 _HEARTBEATS = 4
 """And for more than so many heartbeats."""
 
+_CANDIDATE_NS = 6_000_000_000
+"""A candidate tries again within twice the election timeout, which is 3 s where it is longest by default."""
+
 
 class Mark(NamedTuple):
     """Something that happened at one moment."""
@@ -182,25 +185,32 @@ def _add_elections(made: Mapping[ServerName, Lane], facts: ClusterFacts, context
 
 
 class _CandidateEnds:
-    """Says until when candidates were candidates.
+    """Says until when candidates were candidates: they are, until they win, follow somebody, or learn of another term.
 
-    The last answer may come late, from behind a partition, when there is a leader or the candidate has tried again.
+    Where the packets show none of that the last answer is the end, which is less than what is true.
     """
 
     def __init__(self, facts: ClusterFacts) -> None:
         self._leaders = sorted((leader.first.time_ns, leader.term) for leader in facts.leaders)
-        self._tries: dict[ServerName, list[int]] = {}
-        for election in sorted(facts.elections, key=lambda election: election.place):
-            self._tries.setdefault(election.candidate, []).append(election.place.time_ns)
+        self._turns: dict[ServerName, list[int]] = {}
+        """When each server tried again, or took over another's term."""
+        for election in facts.elections:
+            self._turns.setdefault(election.candidate, []).append(election.place.time_ns)
+        for change in facts.term_changes:
+            if change.cause != "election":
+                self._turns.setdefault(change.server, []).append(change.place.time_ns)
+        for turns in self._turns.values():
+            turns.sort()
 
     def __call__(self, election: Election) -> int:
         begin = election.place.time_ns
-        tries = self._tries[election.candidate]
-        again = bisect_right(tries, begin)
+        turns = self._turns[election.candidate]
+        turn = bisect_right(turns, begin)
         later = range(bisect_right(self._leaders, (begin, 2**64)), len(self._leaders))
         led = next((row for row in later if self._leaders[row][1] >= election.term), None)
-        ends = [begin + round(election.seconds * 1e9), *tries[again : again + 1]]
-        return min(ends) if led is None else min(*ends, self._leaders[led][0])
+        ends = turns[turn : turn + 1] if led is None else [*turns[turn : turn + 1], self._leaders[led][0]]
+        end = min(ends, default=2**63)
+        return end if end - begin <= _CANDIDATE_NS else begin + round(election.seconds * 1e9)
 
 
 def _add_events(made: Mapping[ServerName, Lane], facts: ClusterFacts, context: Context) -> None:

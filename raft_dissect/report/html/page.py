@@ -123,7 +123,10 @@ class _Page:
             ),
             _tile(len(facts.leaders), "leadership"),
             (duration(nobody) if nobody else "0 s", f"without a leader, longest {duration(longest)}"),
-            (f"{votes:,}", f"elections, and {len(facts.elections) - votes:,} pre-votes"),
+            (
+                f"{votes:,}",
+                f"election{'' if votes == 1 else 's'}, and {counted(len(facts.elections) - votes, 'pre-vote')}",
+            ),
             _tile(len(facts.rejections), "rejection"),
             _tile(len(facts.snapshots), "snapshot"),
             _tile(len(facts.transfers), "transfer"),

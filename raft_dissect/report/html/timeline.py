@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from raft_dissect.cluster import ClusterFacts
     from raft_dissect.cluster.facts import ServerName
     from raft_dissect.report.html.context import Context
+    from raft_dissect.report.html.crowd import Bar
     from raft_dissect.report.html.lanes import Lane, Link
     from raft_dissect.report.html.presence import Interval
     from raft_dissect.report.html.scale import TimeScale
@@ -152,6 +153,7 @@ class Timeline:
         self._lanes = lanes(facts, presence, context, scale.last_ns)
         self._used: set[str] = {"seen", "unseen"}
         self._together = 0
+        self._paler = False
         self._bands: dict[ServerName, float] = {}
         """Where the band of each server begins."""
 
@@ -175,11 +177,9 @@ class Timeline:
             class_="drawing timeline",
         )
         if self._together:
-            text = (
-                f"{self._together:,} events would overlap at this scale and were put together: a number says how many, "
-                "and what is paler was not so all of the time."
-            )
-            captions = [*captions, text]
+            text = f"{self._together:,} events would overlap at this scale and were put together"
+            paler = ", and what is paler was not so all of the time" if self._paler else ""
+            captions = [*captions, f"{text}: a number says how many{paler}."]
         caption = element("figcaption", self._legend(), *(element("p", text) for text in captions))
         return element("figure", element("div", drawing, class_="scroll"), caption)
 
@@ -241,7 +241,7 @@ class Timeline:
                 self._together += len(bar.stretches)
                 text = f"{len(bar.stretches):,} times without a leader: {text}"
             title = element("title", self._context.described(text, bar.stretches[0].place))
-            rect = element("rect", x=bar.left, y=_AXIS, width=width, height=height, fill_opacity=bar.share(self._x))
+            rect = element("rect", x=bar.left, y=_AXIS, width=width, height=height, fill_opacity=self._share(bar))
             hatch = element("rect", x=bar.left, y=_AXIS, width=width, height=height, class_="hatch")
             label = bar.stretches[0].label
             append(group, [self._context.link(bar.stretches[0].place, title, rect, hatch)])
@@ -316,12 +316,17 @@ class Timeline:
                 text = f"{len(bar.stretches):,} times, first: {text}"
             title = element("title", self._context.described(text, first.place))
             left, width = bar.left, bar.right - bar.left
-            share = bar.share(self._x) if kind == "snapshot" else None
+            share = self._share(bar) if kind == "snapshot" else None
             rx = min(2, width / 2)
             parts = [element("rect", x=left, y=y, width=width, height=height, rx=rx, fill_opacity=share, class_=kind)]
             if kind == "candidate":
                 parts.append(element("rect", x=left, y=y, width=width, height=height, class_="hatch"))
             yield self._context.link(first.place, title, *parts)
+
+    def _share(self, bar: Bar) -> float | None:
+        share = bar.share(self._x)
+        self._paler |= share is not None
+        return share
 
     def _terms(self, lane: Lane, band: float) -> Iterator[Element]:
         """Labels of the leader's bars, then of all terms where there is room between them."""
@@ -403,7 +408,8 @@ class Timeline:
         for link in shown.values() if len(shown) <= _MOST_LINKS else ():
             x = self._x(link.time_ns)
             begin, end = self._bands[link.source], self._bands[link.target]
-            y1, y2 = (begin + _BAND + 18, end - 18) if end > begin else (begin - 18, end + _BAND + 18)
+            below = _LANE - 18 + (_SNAPSHOT if link.kind == "snapshot" else 0)
+            y1, y2 = (begin + _BAND + 18, end - 18) if end > begin else (begin - 18, end + below)
             line = element("line", x1=x, x2=x, y1=y1, y2=y2, marker_end="url(#arrow)", class_=f"link {link.kind}")
             title = element("title", self._context.described(link.text, link.place))
             append(group, [self._context.link(link.place, title, line)])
