@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
+from raft_dissect.report.html.rows import values
 from raft_dissect.report.lines import details
 from raft_dissect.values import Diagnostic, Message
 from raft_dissect.wire import table
@@ -82,7 +83,7 @@ class IntervalCollector:
         rows = len(batch)
         self._first_ns = begin_ns if self._begin is None else self._begin.nanoseconds(begin_ns)
         self._last_ns = 2**62 if self._end is None else self._end.nanoseconds(begin_ns)
-        times = batch.times[:rows]
+        times = values(batch.times, 0, rows)
         if rows and min(times) < self._last_ns and max(times) >= self._first_ns:
             for row, time_ns in enumerate(times):
                 if self._first_ns <= time_ns < self._last_ns:
@@ -150,7 +151,7 @@ class TellingCollector:
         """Begin to keep messages at the next one that is telling, and give its row, or the end."""
         wanted = self._wanted()
         rows = len(batch)
-        shapes = batch.shapes[begin:rows]
+        shapes = values(batch.shapes, begin, rows)
         if not wanted or not any(shape & _TYPE in wanted for shape in set(shapes)):
             return rows
         row = begin + next(number for number, shape in enumerate(shapes) if shape & _TYPE in wanted)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from raft_dissect.report.html.rows import values
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -17,6 +19,8 @@ Interval = tuple[int, int]
 
 _BRIDGE_NS = 200_000_000
 """Shorter silences are not told from presence."""
+_CHUNK = 128
+"""Messages that are looked at together, if no more time than that passes between them."""
 _MOST = 20_000
 """Intervals of all streams; when there are more, longer silences are bridged."""
 
@@ -33,16 +37,19 @@ class PresenceCollector:
     def feed(self, batch: MessageBatch) -> None:
         """Take a batch."""
         rows = len(batch)
-        if not rows:
-            return
-        times = batch.times[:rows]
+        times = values(batch.times, 0, rows)
+        for begin in range(0, rows, _CHUNK):
+            end = min(begin + _CHUNK, rows)
+            self._feed(batch.streams[begin:end], times[begin:end])
+
+    def _feed(self, streams: list[Stream | None], times: list[int]) -> None:
         first, last = min(times), max(times)
         if last - first < self._bridge:  # where there is much traffic nobody needs to look at every message
-            for stream in set(batch.streams[:rows]):
+            for stream in set(streams):
                 if stream is not None:
                     self._seen(stream, first, last)
             return
-        for stream, time_ns in zip(batch.streams, times, strict=False):
+        for stream, time_ns in zip(streams, times, strict=True):
             if stream is not None:
                 self._seen(stream, time_ns, time_ns)
 

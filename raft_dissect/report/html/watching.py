@@ -8,6 +8,7 @@ from raft_dissect import wire
 from raft_dissect.cluster import Identities
 from raft_dissect.report.html.excerpt import IntervalCollector, Ladder, TellingCollector
 from raft_dissect.report.html.presence import Interval, PresenceCollector
+from raft_dissect.report.html.rows import values
 from raft_dissect.values import Diagnostic, Message, StreamOpened
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Watcher:
             elif isinstance(event, Diagnostic) and isinstance(event.message, Message):
                 self._identities.message(event.message)
         rows = len(batch)
-        shapes = batch.shapes[:rows]
+        shapes = values(batch.shapes, 0, rows)
         if any(shape & _TYPE in _NAMING for shape in set(shapes)):
             for row, shape in enumerate(shapes):
                 if shape & _TYPE in _NAMING:
