@@ -20,11 +20,12 @@ WIDTH = 1280
 LARGEST = 300_000
 """Bytes of a picture."""
 SHOTS = {
-    "killed-leaders": ("s2-cowsql-0.22.1.pcap", "ladder", "light"),
-    "snapshot": ("s4-64k-canon-0.18.1.pcap", "timeline", "light"),
-    "partitions": ("s7-canon-0.18.1-pv.pcap", "timeline", "dark"),
+    "killed-leaders": ("s2-cowsql-0.22.1.pcap", "", "timeline", "light"),
+    "ladder": ("s2-cowsql-0.22.1.pcap", "ladder", "ladder", "light"),
+    "snapshot": ("s4-64k-canon-0.18.1.pcap", "", "timeline", "light"),
+    "partitions": ("s7-canon-0.18.1-pv.pcap", "", "timeline", "dark"),
 }
-"""By name: the capture, the last section to show, and the colours."""
+"""By name: the capture, the first section to show (none is the top of the page) and the last one, and the colours."""
 
 
 def open_browser() -> Any:
@@ -45,13 +46,15 @@ def open_browser() -> Any:
     return driver
 
 
-def shoot(driver: Any, page: Path, last: str, colours: str) -> bytes:
-    """A page from its top to the end of a section, as PNG."""
+def shoot(driver: Any, page: Path, first: str, last: str, colours: str) -> bytes:
+    """A page from the beginning of a section to the end of another, as PNG."""
     scheme = {"name": "prefers-color-scheme", "value": colours}
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "screen", "features": [scheme]})
     driver.get(page.as_uri())
-    bottom = driver.execute_script("return document.getElementById(arguments[0]).getBoundingClientRect().bottom", last)
-    clip = {"x": 0, "y": 0, "width": WIDTH, "height": bottom + 12, "scale": 1}
+    edge = "return document.getElementById(arguments[0]).getBoundingClientRect()[arguments[1]]"
+    top = driver.execute_script(edge, first, "top") if first else 0
+    bottom = driver.execute_script(edge, last, "bottom") + 12
+    clip = {"x": 0, "y": top, "width": WIDTH, "height": bottom - top, "scale": 1}
     answer = driver.execute_cdp_cmd("Page.captureScreenshot", {"clip": clip, "captureBeyondViewport": True})
     return base64.b64decode(answer["data"])
 
@@ -62,12 +65,12 @@ def main() -> int:
     driver = open_browser()
     try:
         with tempfile.TemporaryDirectory() as folder:
-            for name, (capture, last, colours) in SHOTS.items():
+            for name, (capture, first, last, colours) in SHOTS.items():
                 page = Path(folder) / f"{name}.html"
                 command = [sys.executable, "-m", "raft_dissect", "report", "--html", str(page), capture]
                 environment = {**os.environ, "PYTHONPATH": str(ROOT)}
                 subprocess.run(command, cwd=ROOT / "pcaps", env=environment, stdout=subprocess.DEVNULL, check=True)
-                picture = shoot(driver, page, last, colours)
+                picture = shoot(driver, page, first, last, colours)
                 if len(picture) > LARGEST:
                     sys.exit(f"{name}: {len(picture):,} bytes are too many")
                 (IMAGES / f"{name}.png").write_bytes(picture)
