@@ -34,7 +34,11 @@ def plots(
     replication: Sequence[ReplicationFact], servers: Sequence[ServerName], context: Context, scale: TimeScale
 ) -> Iterator[Element]:
     """All plots that there is something for."""
-    pairs = [fact for fact in replication if fact.requests][:_MOST_PAIRS]
+    sending = [fact for fact in replication if fact.requests]
+    pairs = sending[:_MOST_PAIRS]
+    if len(sending) > _MOST_PAIRS:
+        text = f"Of {len(sending)} pairs of leader and follower the first {_MOST_PAIRS} are drawn; the table has more."
+        yield element("p", text, class_="note")
     if any(fact.lag for fact in pairs):
         yield _lag(pairs, servers, context, scale)
     answers = [(fact, fact.ack_seconds, fact.network_seconds) for fact in pairs]
@@ -46,9 +50,8 @@ def plots(
     heartbeats = [(fact, fact.heartbeat_seconds, None) for fact in pairs]
     text = "From one AppendEntries message to a follower to the next one."
     yield from _spreads("heartbeat", "Time between AppendEntries messages", text, heartbeats, context)
-    sending = [fact for fact in pairs if fact.entries]
-    if sending:
-        yield _throughput(sending, context)
+    if any(fact.entries for fact in pairs):
+        yield _throughput([fact for fact in pairs if fact.entries], context)
 
 
 def _figure(key: str, name: str, drawn: Sequence[Element], height: float, captions: Sequence[str]) -> Element:
