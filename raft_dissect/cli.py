@@ -11,13 +11,14 @@ import time
 from collections import deque
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, tzinfo
+from io import TextIOWrapper
 from itertools import chain
 from typing import TYPE_CHECKING, NoReturn
 
 from raft_dissect import __version__
 from raft_dissect.capture import CaptureError
 from raft_dissect.dissection import Dissection
-from raft_dissect.report.terminal import Style
+from raft_dissect.report.terminal import Style, can_write_blocks
 from raft_dissect.report.times import Clock
 from raft_dissect.report.words import counted, other_connections
 from raft_dissect.selection import KINDS, Moment, Selection
@@ -53,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - it is there until the end
     if sys.stdout is None:
         return _complain("standard output is closed", MISSING)
+    for output in (sys.stdout, sys.stderr):
+        if isinstance(output, TextIOWrapper):
+            output.reconfigure(errors="backslashreplace")  # names of files may hold what the encoding cannot
     try:
         code: int = options.run(options)
         sys.stdout.flush()
@@ -372,7 +376,8 @@ class _Run:
             _usage("only one file can be followed: --follow takes one FILE")
         self.clock = Clock(options.tz)
         terminal = sys.stdout.isatty()
-        self.style = Style(terminal and "NO_COLOR" not in os.environ)
+        colours = terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+        self.style = Style(colours, can_write_blocks(sys.stdout.encoding))
         self.width = shutil.get_terminal_size().columns if terminal else None
         self.files: list[str] = list(options.files)
         self._unreadable: list[CaptureError] = []

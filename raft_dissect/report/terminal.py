@@ -1,4 +1,4 @@
-"""Text for terminals: aligned tables, and colours only where they are wanted."""
+"""Text for terminals: aligned tables, sparklines, and colours only where they are wanted."""
 
 from __future__ import annotations
 
@@ -9,17 +9,46 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_ASCII_BARS = "_.-:=+*#"
+_PROSE = 80
+"""Columns of sentences where there is no terminal to say how many there are."""
+_NARROWEST = 4
+"""Characters that a column keeps when its table is wider than the terminal."""
 
 
 class Style:
-    """Paints text, or leaves it alone."""
+    """What the reader of a text can see: colours or none, block characters or ASCII only."""
 
-    def __init__(self, colours: bool = False) -> None:
+    def __init__(self, colours: bool = False, blocks: bool = False) -> None:
         self._colours = colours
+        self._bars = _BLOCKS if blocks else _ASCII_BARS
 
     def paint(self, text: str, colour: str) -> str:
         """The text in a colour, or bold or dim."""
         return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if self._colours and text else text
+
+    def sparkline(self, values: Sequence[float | None]) -> str:
+        """One character for each value, the higher the larger; None is a blank.
+
+        The lowest bar is 0 alone, and the highest is the largest value, so a small value beside a large one is seen.
+        """
+        top = max((value for value in values if value is not None), default=0)
+        return "".join(" " if value is None else self._bar(value, top) for value in values)
+
+    def _bar(self, value: float, top: float) -> str:
+        if value <= 0:
+            return self._bars[0]
+        return self._bars[min(1 + int(value / top * (len(self._bars) - 1)), len(self._bars) - 1)]
+
+
+def can_write_blocks(encoding: str | None) -> bool:
+    """Whether text in this encoding can hold the characters of sparklines."""
+    try:
+        _BLOCKS.encode(encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 def cut(text: str, width: int | None) -> str:
@@ -29,12 +58,16 @@ def cut(text: str, width: int | None) -> str:
     return text[: width - 1] + ">" if width > 0 else ""
 
 
-def wrapped(text: str, width: int | None, indent: str = "  ") -> list[str]:
-    """The lines of a sentence, indented; None is no limit."""
-    if width is None or len(indent + text) <= width:
+def wrapped(text: str, width: int | None, indent: str = "  ", hanging: str | None = None) -> list[str]:
+    """The lines of a sentence, the first one with an indent, the others with `hanging`; None is the usual width."""
+    width = _PROSE if width is None else max(width, 20)
+    if len(indent + text) <= width:
         return [indent + text]
     wrapper = textwrap.TextWrapper(
-        width, initial_indent=indent, subsequent_indent=indent + "  ", break_long_words=False, break_on_hyphens=False
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent + "  " if hanging is None else hanging,
+        break_on_hyphens=False,
     )
     return wrapper.wrap(text)
 
@@ -50,21 +83,27 @@ def table(
 ) -> list[str]:
     """Lines of a table with a head; the columns whose numbers are in `right` are aligned to the right.
 
-    A table wider than `width` moves its columns together, and then cuts the column `flexible`.
+    A table wider than `width` moves its columns together, then cuts the column `flexible`, then the widest ones.
     """
     body = [list(row) for row in rows]
     widths = [max(len(row[i]) for row in (head, *body)) for i in range(len(head))]
     gap = "  "
     if width is not None and sum(widths) + 2 * len(widths) > width:
         gap = " "
-        excess = sum(widths) + len(widths) + 1 - width
-        widths[flexible] = max(widths[flexible] - max(excess, 0), len(head[flexible]))
+        _narrow(widths, width - len(widths) - 1, flexible, max(len(head[flexible]), _NARROWEST))
 
     def line(cells: Sequence[str]) -> str:
         aligned = (
-            cell.rjust(size) if i in right else cut(cell, size).ljust(size)
+            cut(cell, size).rjust(size) if i in right else cut(cell, size).ljust(size)
             for i, (cell, size) in enumerate(zip(cells, widths, strict=True))
         )
         return ("  " + gap.join(aligned)).rstrip()
 
     return [style.paint(line(head), "dim"), *(line(row) for row in body)]
+
+
+def _narrow(widths: list[int], room: int, flexible: int, least: int) -> None:
+    """Take from the widths until their sum fits, first from one column, then from the widest one at a time."""
+    widths[flexible] = max(widths[flexible] - max(sum(widths) - room, 0), min(least, widths[flexible]))
+    while sum(widths) > room and max(widths) > _NARROWEST:
+        widths[widths.index(max(widths))] -= 1

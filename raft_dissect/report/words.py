@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from raft_dissect.report.escape import wire_text
 from raft_dissect.values import STREAM_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from raft_dissect.cluster.facts import ServerName
+    from raft_dissect.values import Place
 
 TERM_CAUSES: dict[str, str] = {
     "election": "started an election",
@@ -52,6 +54,19 @@ LEADER_ENDS: dict[str, str] = {
     "capture_end": "still leads",
     "unknown": "fell silent",
 }
+LEADERLESS_CAUSES: dict[str, str] = {
+    "start": "no leader yet",
+    "heartbeats_absent": "leader fell silent",
+    "connection_lost": "connections closed",
+    "transfer": "transfer",
+    "step_down": "leader stepped down",
+    "unknown": "unknown",
+}
+LEADERLESS_ENDS: dict[str, str] = {
+    "elected": "an election",
+    "returned": "its return",
+    "capture_end": "end of capture",
+}
 SNAPSHOT_OUTCOMES: dict[str, str] = {
     "installed": "installed",
     "already_had": "had it",
@@ -87,7 +102,7 @@ class Names:
     def short(self, name: ServerName) -> str:
         """The same short name every time, and for no other server."""
         if name not in self._known:
-            self._known[name] = self._shorten(str(name)) if isinstance(name, int) else name
+            self._known[name] = self._shorten(str(name)) if isinstance(name, int) else wire_text(name)
         return self._known[name]
 
     def _shorten(self, digits: str) -> str:
@@ -135,3 +150,13 @@ def other_connections(kinds: Mapping[str, int]) -> str:
 def counted(count: int, noun: str) -> str:
     """A number with its noun, such as 1 gap or 2,048 gaps."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def between(first: Place, last: Place) -> float:
+    """Seconds from one place to another."""
+    return (last.time_ns - first.time_ns) / 1e9
+
+
+def maybe(number: int | None, unknown: str = "?") -> str:
+    """A number, or what stands where it is not known."""
+    return unknown if number is None else str(number)

@@ -1,0 +1,271 @@
+"""The sections of a text report that say who is in the cluster, who led, who was elected and what was refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from raft_dissect.report.escape import wire_text
+from raft_dissect.report.words import (
+    ELECTION_CAUSES,
+    LEADER_ENDS,
+    LEADERLESS_CAUSES,
+    LEADERLESS_ENDS,
+    REASONS,
+    REJECTIONS,
+    SNAPSHOT_OUTCOMES,
+    TERM_CAUSES,
+    between,
+    counted,
+    duration,
+    maybe,
+    size,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from raft_dissect import wire
+    from raft_dissect.cluster import ClusterFacts
+    from raft_dissect.cluster.facts import Election, Rejection, ServerFact
+    from raft_dissect.report.page import Page
+
+_NOTABLE_NS = 100_000_000
+"""Nanoseconds without a leader that are worth a line; shorter ones come with every change of leader."""
+
+
+def servers(facts: ClusterFacts, page: Page) -> list[str]:
+    """Who is in the cluster, and which release each server seems to run."""
+    rows = []
+    configurations = facts.configurations
+    last_configuration = {server.id for server in configurations[-1].servers} if configurations else set()
+    for server in facts.servers:
+        role = str(server.roles[-1]) if server.roles else "-"
+        if server.roles and server.name not in last_configuration:
+            role = "removed"
+        seen = f"{page.time(server.first_seen)} - {page.time(server.last_seen)}" if server.first_seen else "never"
+        addresses = " ".join(map(wire_text, server.addresses))
+        rows.append((page.short(server.name), addresses, role, server.family, seen))
+    lines = page.table(("id", "address", "role", "family", "sent messages"), rows, flexible=1)
+    for server in facts.servers:
+        lines += _server_notes(server, page)
+    return lines + _releases(facts.servers, page)
+
+
+def _server_notes(server: ServerFact, page: Page) -> list[str]:
+    short = page.short(server.name)
+    lines = [f"  {short} is {server.name}"] if isinstance(server.name, int) and short != str(server.name) else []
+    if server.restarts:
+        when = ", ".join(f"{page.time(place)} (frame {page.frame(place)})" for place in server.restarts)
+        lines += page.note(f"{short} was started anew at {when}", "  ")
+    return lines
+
+
+def _releases(servers: Sequence[ServerFact], page: Page) -> list[str]:
+    releases: dict[str, list[str]] = {}
+    for server in servers:
+        if server.releases:
+            releases.setdefault(server.releases, []).append(page.short(server.name))
+    lines = []
+    for text, names in releases.items():
+        start = f"  {' '.join(names)} write{'s' if len(names) == 1 else ''} like "
+        first, *others = text.split(", ")
+        if page.width is not None and len(start) + len(first) > page.width:
+            lines += page.note(start.strip() + " " + " or ".join((first, *others)), "  ")
+            continue
+        lines.append(start + first)
+        lines += ["or ".rjust(len(start)) + other for other in others]
+    return lines
+
+
+def leaders(facts: ClusterFacts, page: Page) -> list[str]:
+    """Who led when."""
+    rows = [
+        (
+            str(leadership.term),
+            page.short(leadership.leader),
+            page.time(leadership.first),
+            page.time(leadership.last),
+            duration(between(leadership.first, leadership.last)),
+            LEADER_ENDS[leadership.ended_by],
+            page.frame(leadership.first),
+        )
+        for leadership in facts.leaders
+    ]
+    return page.table(("term", "leader", "from", "to", "for", "then", "frame"), rows, (0, 4, 6), flexible=5)
+
+
+def leaderless(facts: ClusterFacts, page: Page) -> list[str]:
+    """When nobody led, why, and how it ended."""
+    rows = [
+        (
+            page.time(interval.first),
+            duration(between(interval.first, interval.last)),
+            LEADERLESS_CAUSES[interval.cause],
+            str(interval.elections),
+            LEADERLESS_ENDS[interval.ended_by],
+            page.frame(interval.first),
+        )
+        for interval in facts.leaderless
+        if interval.last.time_ns - interval.first.time_ns >= _NOTABLE_NS
+    ]
+    return page.table(("from", "for", "because", "votes", "ended by", "frame"), rows, (1, 3, 5), flexible=2)
+
+
+def term_changes(facts: ClusterFacts, page: Page) -> list[str]:
+    """Which server went to which term, and why."""
+    rows = [
+        (
+            page.time(change.place),
+            page.short(change.server),
+            f"{maybe(change.old)} > {change.new}",
+            TERM_CAUSES[change.cause] if change.old is not None or change.cause == "election" else "first seen",
+            page.frame(change.place),
+        )
+        for change in facts.term_changes
+    ]
+    return page.table(("time", "server", "term", "why", "frame"), rows, (4,), flexible=3)
+
+
+def elections(facts: ClusterFacts, page: Page) -> list[str]:
+    """Every round of votes; below it who refused or did not answer, and how long the leader had been silent."""
+    rows = [
+        (
+            page.time(election.place),
+            page.short(election.candidate),
+            str(election.term),
+            "pre-vote" if election.pre_vote else "vote",
+            ELECTION_CAUSES[election.cause],
+            f"{'?' if election.unread else len(election.granted)} of {len(election.requests)}",
+            election.outcome,
+            page.frame(election.place),
+        )
+        for election in facts.elections
+    ]
+    columns = ("time", "server", "term", "round", "because of", "granted", "outcome", "frame")
+    head, *lines = page.table(columns, rows, (2, 7), flexible=4)
+    told = [head]
+    for line, election in zip(lines, facts.elections, strict=True):
+        told += [line, *_votes(election, page)]
+    return told
+
+
+def _votes(election: Election, page: Page) -> list[str]:
+    """What a row does not say of an election; nothing when everybody granted the vote."""
+    asked = election.requests
+    parts = []
+    if election.refused or len(election.granted) < len(asked):
+        parts.append(f"asked {page.all(asked)}")
+        if election.granted:
+            parts.append(f"granted by {page.all(election.granted)}")
+        by_reason: dict[str, list[str]] = {}
+        for refusal in election.refused:
+            by_reason.setdefault(REASONS[refusal.reason], []).append(page.short(refusal.voter))
+        parts += [f"refused by {' '.join(sorted(voters))} ({reason})" for reason, voters in sorted(by_reason.items())]
+        answered = {*election.granted, *election.unread, *(refusal.voter for refusal in election.refused)}
+        if silent := [voter for voter in asked if voter not in answered]:
+            parts.append(f"no answer from {page.all(silent)}")
+    if election.unread:
+        parts.append(f"the answer of {page.all(election.unread)} was not captured whole")
+    if election.silent_seconds is not None and election.leader is not None:
+        again = f", which sent {counted(election.retransmissions, 'segment')} again" if election.retransmissions else ""
+        parts.append(
+            f"{duration(election.silent_seconds)} after the last message of leader {page.short(election.leader)}{again}"
+        )
+    return page.note("; ".join(parts)) if parts else []
+
+
+def rejections(facts: ClusterFacts, page: Page) -> list[str]:
+    """Rejections of one kind and reason between two servers in one term are one line.
+
+    Votes that stand below their election already are left out.
+    """
+    told = {(refusal.voter, election.candidate) for election in facts.elections for refusal in election.refused}
+    groups: dict[tuple[str | int, ...], list[Rejection]] = {}
+    for rejection in facts.rejections:
+        if rejection.kind in ("request_vote", "pre_vote") and (rejection.by, rejection.of) in told:
+            continue
+        key = (rejection.kind, rejection.by, rejection.of, rejection.term, rejection.reason)
+        groups.setdefault(key, []).append(rejection)
+    rows = []
+    for same in groups.values():
+        first = same[0]
+        rows.append(
+            (
+                page.time(first.place),
+                f"{len(same):,}",
+                page.who(first.by, first.of),
+                str(first.term),
+                REJECTIONS[first.kind],
+                _indexes(same),
+                REASONS[first.reason],
+                page.frame(first.place),
+            )
+        )
+    head = ("time", "n", "who", "term", "rejected", "index", "because", "frame")
+    return page.table(head, rows, (1, 3, 7), flexible=6)
+
+
+def _indexes(rejections: Sequence[Rejection]) -> str:
+    indexes = [rejection.rejected for rejection in rejections if rejection.rejected is not None]
+    if not indexes:
+        return "-"
+    low, high = min(indexes), max(indexes)
+    return str(low) if low == high else f"{low}-{high}"
+
+
+def snapshots(facts: ClusterFacts, page: Page) -> list[str]:
+    """Every InstallSnapshot and what became of it."""
+    rows = [
+        (
+            page.time(snapshot.started),
+            page.who(snapshot.leader, snapshot.follower),
+            f"{maybe(snapshot.last_index)}/{maybe(snapshot.last_term)}",
+            "?" if snapshot.bytes is None else size(snapshot.bytes),
+            "-" if snapshot.seconds is None else duration(snapshot.seconds),
+            "-" if snapshot.answered is None else duration(between(snapshot.started, snapshot.answered)),
+            SNAPSHOT_OUTCOMES[snapshot.outcome],
+            page.frame(snapshot.started),
+        )
+        for snapshot in facts.snapshots
+    ]
+    head = ("time", "who", "up to", "size", "sent in", "answer", "outcome", "frame")
+    return page.table(head, rows, (3, 4, 5, 7), flexible=6)
+
+
+def transfers(facts: ClusterFacts, page: Page) -> list[str]:
+    """Every leadership transfer and what became of it."""
+    rows = [
+        (
+            page.time(transfer.place),
+            page.who(transfer.leader, transfer.target),
+            str(transfer.term),
+            transfer.outcome,
+            "-" if transfer.seconds is None else duration(transfer.seconds),
+            page.frame(transfer.place),
+        )
+        for transfer in facts.transfers
+    ]
+    return page.table(("time", "who", "term", "outcome", "took", "frame"), rows, (2, 4, 5), flexible=1)
+
+
+def configurations(facts: ClusterFacts, page: Page) -> list[str]:
+    """Every configuration that was seen."""
+    rows = [
+        (
+            page.time(fact.place),
+            str(fact.conf_index),
+            fact.change or "-",
+            _roles(fact.servers, page),
+            page.frame(fact.place),
+        )
+        for fact in facts.configurations
+    ]
+    return page.table(("time", "index", "change", "servers", "frame"), rows, (1, 4), flexible=3)
+
+
+def _roles(servers: Sequence[wire.Server], page: Page) -> str:
+    """The servers of a configuration by role, in the order in which the roles first come."""
+    by_role: dict[str, list[str]] = {}
+    for server in servers:
+        by_role.setdefault(str(server.role_name), []).append(page.short(server.id))
+    return ", ".join(f"{role} {' '.join(names)}" for role, names in by_role.items())
