@@ -13,11 +13,13 @@ from contextlib import contextmanager, nullcontext
 from datetime import UTC, tzinfo
 from io import TextIOWrapper
 from itertools import chain
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from raft_dissect import __version__
 from raft_dissect.capture import CaptureError
+from raft_dissect.capture.formats import HEAD_SIZE, reader_class
 from raft_dissect.dissection import Dissection
+from raft_dissect.report.tables import TABLES
 from raft_dissect.report.terminal import Style, can_write_blocks
 from raft_dissect.report.times import Clock
 from raft_dissect.report.words import counted, other_connections
@@ -26,11 +28,12 @@ from raft_dissect.values import Diagnostic, Message
 from raft_dissect.wire import LAYOUTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import TextIO
 
     from raft_dissect.columns import MessageBatch
+    from raft_dissect.report import Report
     from raft_dissect.report.html import Watcher
-    from raft_dissect.report.model import Report
     from raft_dissect.report.records import Records
     from raft_dissect.values import Event
 
@@ -39,6 +42,8 @@ FINE, USAGE, DAMAGED, MISSING = 0, 2, 3, 4
 _PROGRESS_SECONDS = 0.2
 _AHEAD = 1000
 """Events that are looked ahead in files, to know who is who before a line is printed."""
+_STEPS = 100
+"""Messages that a ladder shows unless it is told how many."""
 _BLOCK = 500
 """Lines that are printed at once where nobody waits for the next one."""
 _EPILOG = """\
@@ -67,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FINE
     except OSError as error:
         _drop_output()
-        return _complain(f"the output cannot be written: {error.strerror or error}", MISSING)
+        name = f"{error.filename}: " if isinstance(error.filename, str) else ""
+        return _complain(f"the output cannot be written: {name}{error.strerror or error}", MISSING)
     except KeyboardInterrupt:
         return 130
     return code
@@ -105,12 +111,22 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_messages(commands)
     _add_report(commands)
+    _add_ladder(commands)
     return parser
 
 
 def _add_messages(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = _add_command(commands, "messages", "one line for each RPC message", _messages)
+    _add_json(command)
     command.add_argument("--hash", action="store_true", help="with --json: the SHA-256 of each payload")
+    _add_selection(command)
+
+
+def _add_json(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="print JSON instead of text")
+
+
+def _add_selection(command: argparse.ArgumentParser) -> None:
     selecting = command.add_argument_group("which messages")
     selecting.add_argument(
         "--server", action="append", default=[], metavar="ID", help="sent or received by this server: id or address"
@@ -135,10 +151,35 @@ def _add_messages(commands: argparse._SubParsersAction[argparse.ArgumentParser])
 
 def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = _add_command(commands, "report", "what happened in the cluster", _report)
-    page = command.add_argument_group("an HTML page")
-    page.add_argument("--html", metavar="FILE", help="write all of it to FILE as well, with a timeline and plots")
-    page.add_argument("--ladder-from", metavar="TIME", help="its messages one by one from this time on")
-    page.add_argument("--ladder-to", metavar="TIME", help="and before this time; without both, the most telling ones")
+    _add_json(command)
+    command.add_argument("--at", metavar="TIME", help="print who led at this time; times are those of messages --from")
+    writing = command.add_argument_group(
+        "written beside what is printed", 'FILE is "-" for standard output, where it then stands instead of the report.'
+    )
+    writing.add_argument("--html", metavar="FILE", help="a page with all of it, a timeline and plots")
+    writing.add_argument("--ladder-from", metavar="TIME", help="the page shows messages one by one from this time on")
+    writing.add_argument("--ladder-to", metavar="TIME", help="and before this time; without both, the most telling ones")
+    writing.add_argument("--trace", metavar="FILE", help="a timeline for ui.perfetto.dev")
+    writing.add_argument(
+        "--csv",
+        metavar="WHERE",
+        help="a folder, which gets a file for each table; or the name of one table, which is printed: "
+        f"{', '.join(TABLES)}",
+    )
+
+
+def _add_ladder(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = _add_command(commands, "ladder", "the messages as arrows between the servers", _ladder)
+    command.add_argument("--mermaid", action="store_true", help="print a Mermaid sequence diagram")
+    command.add_argument(
+        "--limit",
+        type=_count,
+        default=_STEPS,
+        metavar="N",
+        help=f"show the first N messages, {_STEPS} by default; 0 shows them all",
+    )
+    command.add_argument("--all", action="store_true", help="show heartbeats that say nothing new as well")
+    _add_selection(command)
 
 
 def _add_command(
@@ -147,7 +188,6 @@ def _add_command(
     command = commands.add_parser(name, help=summary, description=f"Print {summary}.", epilog=_EPILOG)
     command.set_defaults(run=run)
     command.add_argument("files", nargs="+", metavar="FILE", help='capture files; "-" is standard input')
-    command.add_argument("--json", action="store_true", help="print JSON instead of text")
     command.add_argument(
         "--port",
         type=_ports,
@@ -208,6 +248,16 @@ def _kinds(text: str) -> list[str]:
     return kinds
 
 
+def _count(text: str) -> int:
+    try:
+        count = int(text)
+    except ValueError:
+        count = -1
+    if count < 0:
+        raise argparse.ArgumentTypeError(f"no number of messages: {text}")
+    return count
+
+
 def _zone(text: str) -> tzinfo:
     if text.upper() in ("UTC", "Z"):
         return UTC
@@ -220,12 +270,16 @@ def _zone(text: str) -> tzinfo:
 
 
 def _selection(options: argparse.Namespace) -> Selection:
+    begin = _moment(options.begin, options) if options.begin else None
+    end = _moment(options.end, options) if options.end else None
+    return Selection(options.server, options.peer, options.term, begin, end, options.type)
+
+
+def _moment(text: str, options: argparse.Namespace) -> Moment:
     try:
-        begin = Moment(options.begin, options.tz) if options.begin else None
-        end = Moment(options.end, options.tz) if options.end else None
+        return Moment(text, options.tz)
     except ValueError as error:
         _usage(str(error))
-    return Selection(options.server, options.peer, options.term, begin, end, options.type)
 
 
 def _usage(line: str) -> NoReturn:
@@ -240,28 +294,71 @@ def _messages(options: argparse.Namespace) -> int:
     from raft_dissect.report.lines import Lines  # start-up counts: each command imports its own output
     from raft_dissect.report.records import Records
 
-    selection = _selection(options)
     run = _Run(options, hash_payload=options.hash and options.json, prints_lines=True)
     records = Records(run.files, run.clock)
     lines = Lines(records.identities, run.clock, run.style, run.width, several=len(run.files) > 1)
     line = records.line if options.json else lines.line
-    selective = any(selection)
-    shown = messages = 0
+    choice = _Choice(_selection(options), run, records)
     with _Printer(_BLOCK if run.reads_files else 1) as printer:
-        for event in _learning(run, records):
+        for event in choice.events():
+            if choice.chosen == 1 and not options.json:
+                printer.print(lines.head())
+            printer.print(line(event))
+    choice.say_nothing_found()
+    return run.finish()
+
+
+def _ladder(options: argparse.Namespace) -> int:
+    from raft_dissect.report.ladder import Ladder, ladder_mermaid, ladder_text
+    from raft_dissect.report.records import Records
+
+    run = _Run(options)
+    records = Records(run.files, run.clock)
+    choice = _Choice(_selection(options), run, records)
+    ladder = Ladder(records.identities, options.limit, options.all)
+    for event in choice.events():
+        ladder.add(event)
+    several = len(run.files) > 1
+    if ladder.steps or ladder.folded:
+        if options.mermaid:
+            lines = ladder_mermaid(ladder, run.clock, several)
+        else:
+            lines = ladder_text(ladder, run.clock, run.style, run.width, several)
+        for line in lines:
+            print(line)
+    choice.say_nothing_found()
+    return run.finish()
+
+
+class _Choice:
+    """The messages and diagnostics that were asked for."""
+
+    def __init__(self, selection: Selection, run: _Run, records: Records) -> None:
+        self._selection = selection
+        self._run = run
+        self._records = records
+        self._messages = 0
+        self.chosen = 0
+        """How many there were so far."""
+
+    def events(self) -> Iterator[Message | Diagnostic]:
+        """Go through the capture once."""
+        selection, run, identities = self._selection, self._run, self._records.identities
+        selective = any(selection)
+        for event in _learning(run, self._records):
             if isinstance(event, Message):
-                messages += 1
+                self._messages += 1
             elif not isinstance(event, Diagnostic):
                 continue
-            if selective and not selection.wants(event, records.identities, run.begin_ns):
+            if selective and not selection.wants(event, identities, run.begin_ns):
                 continue
-            if not shown and not options.json:
-                printer.print(lines.head())
-            shown += 1
-            printer.print(line(event))
-    if not shown or not messages:
-        run.say_nothing_found(messages)
-    return run.finish()
+            self.chosen += 1
+            yield event
+
+    def say_nothing_found(self) -> None:
+        """Say why there is nothing to show, if there is not."""
+        if not self.chosen or not self._messages:
+            self._run.say_nothing_found(self._messages)
 
 
 class _Printer:
@@ -306,10 +403,10 @@ def _learning(run: _Run, records: Records) -> Iterator[Event]:
 
 def _report(options: argparse.Namespace) -> int:
     from raft_dissect.pipeline import ReportBuilder  # start-up counts: each command imports what it needs
-    from raft_dissect.report.as_json import report_record
-    from raft_dissect.report.as_text import report_text
 
     watcher = _watcher(options)
+    outputs = _outputs(options, watcher)
+    at = _moment(options.at, options) if options.at else None
     run = _Run(options)
     builder = ReportBuilder()
     for batch in run.batches():
@@ -317,55 +414,127 @@ def _report(options: argparse.Namespace) -> int:
         if watcher is not None:
             watcher.feed(batch, run.begin_ns)
     report = builder.report(run.dissection)
-    written = watcher is None or _write_page(options.html, report, run.clock, watcher)
-    if options.json:
+    if at is not None:
+        _print_leader(report, at.nanoseconds(run.begin_ns), options.json, run)
+    elif all(output.path is not None for output in outputs):
+        _print_report(report, options.json, run)
+    sys.stdout.flush()  # it is there even if a file cannot be written
+    for output in outputs:
+        output.write(report, run.clock)
+    return run.finish()
+
+
+def _print_report(report: Report, as_json: bool, run: _Run) -> None:
+    if as_json:
+        from raft_dissect.report.as_json import report_record
+
         print(json.dumps(report_record(report, run.clock), indent=2))
+        return
+    from raft_dissect.report.as_text import report_text
+
+    for line in report_text(report, run.clock, run.style, run.width):
+        print(line)
+
+
+def _print_leader(report: Report, time_ns: int, as_json: bool, run: _Run) -> None:
+    from raft_dissect.report.moment import leader_record, leader_sentence
+    from raft_dissect.report.terminal import wrapped
+
+    if as_json:
+        print(json.dumps(leader_record(report, time_ns, run.clock)))
     else:
-        for line in report_text(report, run.clock, run.style, run.width):
-            print(line)
-    code = run.finish()
-    return code if written else MISSING
+        print("\n".join(wrapped(leader_sentence(report, time_ns, run.clock), run.width, "")))
+
+
+class _Output(NamedTuple):
+    """Something that is written beside the report, or instead of it."""
+
+    writer: Callable[[Report, Clock, TextIO], None]
+    path: str | None
+    """None is standard output."""
+
+    def write(self, report: Report, clock: Clock) -> None:
+        """Write it, all at once."""
+        if self.path is None:
+            self.writer(report, clock, sys.stdout)
+            return
+        with open(self.path, "w", encoding="utf-8", newline="") as file:
+            self.writer(report, clock, file)
 
 
 def _watcher(options: argparse.Namespace) -> Watcher | None:
     """What collects the messages for the HTML page that the options ask for."""
-    path = options.html
     begin, end = options.ladder_from, options.ladder_to
-    if path is None:
+    if options.html is None:
         if begin or end:
             _usage("--ladder-from and --ladder-to belong to the page that --html FILE writes")
         return None
     from raft_dissect.report.html import Watcher  # start-up counts: only this option needs it
 
-    if path in ("", "-") or (os.path.isfile(path) and not _is_page(path)):
-        _usage(f"--html takes the name of a new file, or of a page to replace; {path or 'nothing'} is neither")
-    try:
-        moments = [Moment(text, options.tz) if text else None for text in (begin, end)]
-    except ValueError as error:
-        _usage(str(error))
-    return Watcher(*moments)
+    return Watcher(*(_moment(text, options) if text else None for text in (begin, end)))
 
 
-def _is_page(path: str) -> bool:
-    """Whether a file may be replaced by a page: a capture, above all, may not."""
-    try:
-        with open(path, "rb") as file:
-            return file.read(15) in (b"", b"<!DOCTYPE html>")
-    except OSError:
-        return True  # writing it will say what is wrong
+def _outputs(options: argparse.Namespace, watcher: Watcher | None) -> list[_Output]:
+    """What is to be written where; wrong usage ends the run before the capture is read."""
+    outputs = []
+    if options.trace is not None:
+        outputs.append(_Output(_write_trace, None if options.trace == "-" else options.trace))
+    if options.csv is not None:
+        outputs += _tables(options.csv)
+    if watcher is not None:
+        outputs.append(_Output(_page_writer(watcher), None if options.html == "-" else options.html))
+    printed = sum(output.path is None for output in outputs)
+    if printed + bool(printed and (options.json or options.at)) > 1:
+        _usage("only one result can go to standard output: choose one of --json, --at, --html -, --trace - and --csv TABLE")
+    for output in outputs:
+        if output.path is not None:
+            _check_target(output.path, options.files)
+    return outputs
 
 
-def _write_page(path: str, report: Report, clock: Clock, watcher: Watcher) -> bool:
-    """Write the HTML page; where that is not possible say so and give False."""
-    from raft_dissect.report.html import html_page
+def _tables(where: str) -> list[_Output]:
+    from raft_dissect.report.as_csv import write_table
 
-    try:
-        with open(path, "w", encoding="utf-8") as file:
-            file.writelines(html_page(report, clock, watcher.watched(report)))
-    except OSError as error:
-        _complain(f"{path} cannot be written: {error.strerror or error}")
-        return False
-    return True
+    def writer(name: str) -> Callable[[Report, Clock, TextIO], None]:
+        return lambda report, clock, file: write_table(report, clock, name, file)
+
+    if where in TABLES:
+        return [_Output(writer(where), None)]
+    if not os.path.isdir(where):
+        if os.sep not in where:
+            _usage(f"--csv {where}: no such folder (./{where} makes it), and no table: {', '.join(TABLES)}")
+        os.mkdir(where)
+    return [_Output(writer(name), os.path.join(where, f"{name}.csv")) for name in TABLES]
+
+
+def _page_writer(watcher: Watcher) -> Callable[[Report, Clock, TextIO], None]:
+    def write(report: Report, clock: Clock, file: TextIO) -> None:
+        from raft_dissect.report.html import html_page
+
+        file.writelines(html_page(report, clock, watcher.watched(report)))
+
+    return write
+
+
+def _write_trace(report: Report, clock: Clock, file: TextIO) -> None:
+    from raft_dissect.report.as_trace import report_trace
+
+    json.dump(report_trace(report, clock), file)
+    file.write("\n")
+
+
+def _check_target(path: str, captures: Sequence[str]) -> None:
+    """Refuse to write over a capture: one more file name on the line is easily taken for the one to read.
+
+    Raises OSError for a folder that does not exist, so that nobody waits for the analysis to be told of it.
+    """
+    os.stat(os.path.dirname(path) or os.curdir)
+    if not os.path.isfile(path):
+        return
+    with open(path, "rb") as file:
+        is_capture = reader_class(file.read(HEAD_SIZE)) is not None
+    if is_capture or any(os.path.exists(name) and os.path.samefile(path, name) for name in captures):
+        _usage(f"{path} is a capture; it is not written over")
 
 
 class _Run:
@@ -479,14 +648,17 @@ class _Run:
             _complain(str(error))
         return DAMAGED if self._damage or self._unreadable else FINE
 
+    def remark(self, line: str) -> None:
+        """Say something on standard error that is no error."""
+        if not self._quiet:
+            print(f"raft-dissect: {line}", file=sys.stderr)
+
     def say_nothing_found(self, messages: int) -> None:
         """Say why there is no line at all: no Raft, or nothing of what was asked for."""
-        if self._quiet:
-            return
         statistics = self.dissection.statistics
         if statistics.streams["raft"]:
             line = f"none of {counted(messages, 'message')} is what was asked for"
         else:
             others = other_connections(statistics.streams)
             line = f"no Raft traffic found in {counted(statistics.packets, 'packet')}{others}"
-        print(f"raft-dissect: {line}", file=sys.stderr)
+        self.remark(line)

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from raft_dissect.cluster.facts import ClusterFacts, ServerName
+    from raft_dissect.cluster.facts import ClusterFacts, Leadership
 
 
-class Leader(NamedTuple):
-    """Who led at some time."""
-
-    name: ServerName
-    term: int
-
-
-def leader_at(facts: ClusterFacts, time_ns: int) -> Leader | None:
+def leader_at(facts: ClusterFacts, time_ns: int) -> Leadership | None:
     """Who led at a time (nanoseconds since the Unix epoch, UTC); None while no leader was heard of.
 
     A leader leads from its first message to its last, and on to the end of the capture if it led then. Of two who
@@ -24,9 +17,9 @@ def leader_at(facts: ClusterFacts, time_ns: int) -> Leader | None:
     if any(gap.first.time_ns < time_ns < gap.last.time_ns for gap in facts.leaderless):
         return None
     led = [
-        Leader(leadership.leader, leadership.term)
+        leadership
         for leadership in facts.leaders
         if leadership.first.time_ns <= time_ns
         and (time_ns <= leadership.last.time_ns or leadership.ended_by == "capture_end")
     ]
-    return max(led, key=lambda leader: leader.term, default=None)
+    return max(led, key=lambda leadership: leadership.term, default=None)

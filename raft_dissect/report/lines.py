@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from raft_dissect.report.escape import visible
 from raft_dissect.report.terminal import cut
 from raft_dissect.report.words import Names, size
 from raft_dissect.values import Message
@@ -74,7 +75,7 @@ class Lines:
         start = self._start(message.place) + who + self._gap
         rest = self._gap + self._gap.join((f"{fields.get('term', '?'):>5}", details(message)))
         name = cut(message.name.ljust(_NAME_WIDTH), self._left(start))
-        return start + self._style.paint(name, self._colour(message)) + cut(rest, self._left(start + name)).rstrip()
+        return start + self._style.paint(name, colour(message)) + cut(rest, self._left(start + name)).rstrip()
 
     def diagnostic(self, diagnostic: Diagnostic) -> str:
         """The line of a diagnostic."""
@@ -85,7 +86,7 @@ class Lines:
                 where += f" at byte {diagnostic.offset}"
         amount = "" if diagnostic.size is None else f"{diagnostic.size} bytes, "
         start = self._start(diagnostic.place)
-        text = f"{diagnostic.kind}: {amount}{diagnostic.detail}{where}"
+        text = visible(f"{diagnostic.kind}: {amount}{diagnostic.detail}{where}")
         return start + self._style.paint(cut(text, self._left(start)), "red")
 
     def _start(self, place: Place) -> str:
@@ -100,11 +101,13 @@ class Lines:
     def _name(self, id_: int | None, end: Endpoint) -> str:
         return self._names.short(end.host if id_ is None else id_)
 
-    def _colour(self, message: Message) -> str:
-        fields = message.fields
-        if fields.get("rejected") or fields.get("vote_granted") is False:
-            return "red"
-        return _COLOURS.get(message.type, "dim" if fields.get("n_entries") == 0 else "green")
+
+def colour(message: Message) -> str:
+    """The colour of a message's name: what goes wrong stands out, heartbeats step back."""
+    fields = message.fields
+    if fields.get("rejected") or fields.get("vote_granted") is False:
+        return "red"
+    return _COLOURS.get(message.type, "dim" if fields.get("n_entries") == 0 else "green")
 
 
 def details(message: Message) -> str:
