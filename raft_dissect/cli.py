@@ -19,6 +19,7 @@ from raft_dissect import __version__
 from raft_dissect.capture import CaptureError
 from raft_dissect.capture.formats import HEAD_SIZE, reader_class
 from raft_dissect.dissection import Dissection
+from raft_dissect.report.escape import visible
 from raft_dissect.report.tables import TABLES
 from raft_dissect.report.terminal import Style, can_write_blocks
 from raft_dissect.report.times import Clock
@@ -85,7 +86,7 @@ def _drop_output() -> None:
 
 
 def _complain(line: str, code: int = DAMAGED) -> int:
-    print(f"raft-dissect: {line}", file=sys.stderr)
+    print(f"raft-dissect: {visible(line)}", file=sys.stderr)
     return code
 
 
@@ -283,8 +284,7 @@ def _moment(text: str, options: argparse.Namespace) -> Moment:
 
 
 def _usage(line: str) -> NoReturn:
-    print(f"raft-dissect: {line}", file=sys.stderr)
-    raise SystemExit(USAGE)
+    raise SystemExit(_complain(line, USAGE))
 
 
 # Commands
@@ -294,11 +294,12 @@ def _messages(options: argparse.Namespace) -> int:
     from raft_dissect.report.lines import Lines  # start-up counts: each command imports its own output
     from raft_dissect.report.records import Records
 
+    selection = _selection(options)
     run = _Run(options, hash_payload=options.hash and options.json, prints_lines=True)
     records = Records(run.files, run.clock)
     lines = Lines(records.identities, run.clock, run.style, run.width, several=len(run.files) > 1)
     line = records.line if options.json else lines.line
-    choice = _Choice(_selection(options), run, records)
+    choice = _Choice(selection, run, records)
     with _Printer(_BLOCK if run.reads_files else 1) as printer:
         for event in choice.events():
             if choice.chosen == 1 and not options.json:
@@ -312,9 +313,10 @@ def _ladder(options: argparse.Namespace) -> int:
     from raft_dissect.report.ladder import Ladder, ladder_mermaid, ladder_text
     from raft_dissect.report.records import Records
 
+    selection = _selection(options)
     run = _Run(options)
     records = Records(run.files, run.clock)
-    choice = _Choice(_selection(options), run, records)
+    choice = _Choice(selection, run, records)
     ladder = Ladder(records.identities, options.limit, options.all)
     for event in choice.events():
         ladder.add(event)
@@ -651,7 +653,7 @@ class _Run:
     def remark(self, line: str) -> None:
         """Say something on standard error that is no error."""
         if not self._quiet:
-            print(f"raft-dissect: {line}", file=sys.stderr)
+            _complain(line)
 
     def say_nothing_found(self, messages: int) -> None:
         """Say why there is no line at all: no Raft, or nothing of what was asked for."""

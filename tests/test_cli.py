@@ -219,6 +219,10 @@ WRONG = {
     "no term": ["messages", "--term", "two", FILE],
     "no range of terms": ["messages", "--term", "5-3", FILE],
     "no type": ["messages", "--type", "Heartbeat", FILE],
+    "no ladder of a time": ["ladder", "--to", "noon", FILE],
+    "no number of messages": ["ladder", "--limit", "few", FILE],
+    "no leader at a time": ["report", "--at", "noon", FILE],
+    "no table": ["report", "--csv", "ballots", FILE],
 }
 
 
@@ -238,7 +242,7 @@ def test_version_is_the_packages_with_its_form() -> None:
     assert run("--version") == (f"raft-dissect {raft_dissect.__version__} ({describe(module_names())})\n", "", 0)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["messages", "--help"], ["report", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], *([command, "--help"] for command in (*COMMANDS, "ladder"))])
 def test_help_fits_the_terminal(arguments: list[str]) -> None:
     done = run_on_terminal(*arguments)
     assert (done.code, done.err) == (0, "")
@@ -288,7 +292,7 @@ def test_closed_stream_is_no_traceback(closed: str) -> None:
 def test_frames_of_several_files_say_which_file() -> None:
     files = sorted(path.name for path in PCAPS.glob("s1-5n-cowsql-0.22.1.node*.pcap"))
     done = run("report", *files)
-    assert done.out.startswith(f"1 {files[0]}, 2 {files[1]}, ")
+    assert f"\n1 {files[0]}, 2 {files[1]}, " in done.out
     frames = [line.split()[-1] for line in done.out.splitlines() if "first seen" in line]
     assert frames
     assert all(1 <= int(frame.split(":")[0]) <= len(files) for frame in frames)

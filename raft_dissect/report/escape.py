@@ -6,7 +6,7 @@ _LONGEST = 200
 """Characters of one text from the wire that are shown: a configuration sets no limit to its addresses."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What makes a spreadsheet take a cell for a formula, or would once the cell is cut there."""
-_PLAIN_MERMAID = frozenset(" ,.:()[]/_")
+_PLAIN_MERMAID = frozenset(" ,.:()[]/_+-")
 
 
 def visible(text: str) -> str:

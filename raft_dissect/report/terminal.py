@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _ASCII_BARS = "_.-:=+*#"
-_PROSE = 80
-"""Columns of sentences where there is no terminal to say how many there are."""
+_USUAL = 80
+"""Columns where there is no terminal to say how many there are."""
 _NARROWEST = 4
 """Characters that a column keeps when its table is wider than the terminal."""
 
@@ -60,7 +60,7 @@ def cut(text: str, width: int | None) -> str:
 
 def wrapped(text: str, width: int | None, indent: str = "  ", hanging: str | None = None) -> list[str]:
     """The lines of a sentence, the first one with an indent, the others with `hanging`; None is the usual width."""
-    width = _PROSE if width is None else max(width, 20)
+    width = _USUAL if width is None else max(width, 20)
     if len(indent + text) <= width:
         return [indent + text]
     wrapper = textwrap.TextWrapper(
@@ -83,13 +83,15 @@ def table(
 ) -> list[str]:
     """Lines of a table with a head; the columns whose numbers are in `right` are aligned to the right.
 
-    A table wider than `width` moves its columns together, then cuts the column `flexible`, then the widest ones.
+    A table wider than `width` moves its columns together, then cuts the column `flexible`, then the widest ones. Where
+    there is no width, nothing is cut.
     """
     body = [list(row) for row in rows]
     widths = [max(len(row[i]) for row in (head, *body)) for i in range(len(head))]
     gap = "  "
-    if width is not None and sum(widths) + 2 * len(widths) > width:
+    if sum(widths) + 2 * len(widths) > (_USUAL if width is None else width):
         gap = " "
+    if gap == " " and width is not None:
         _narrow(widths, width - len(widths) - 1, flexible, max(len(head[flexible]), _NARROWEST))
 
     def line(cells: Sequence[str]) -> str:
