@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from raft_dissect.cluster import facts  # noqa: E402 (the checkout must be found first)
+from raft_dissect.report.tables import TABLES  # noqa: E402 (as above)
 from raft_dissect.values import STREAM_KINDS, DiagnosticKind, GapCost  # noqa: E402 (as above)
 from raft_dissect.wire import table  # noqa: E402 (as above)
 
@@ -113,6 +114,12 @@ def words() -> str:
     return _table(("where", "words"), rows)
 
 
+def tables() -> str:
+    """The tables of CSV and their columns."""
+    rows = ((f"`{name}`", ", ".join(f"`{column}`" for column in columns)) for name, columns in TABLES.items())
+    return _table(("table", "columns"), rows)
+
+
 def session(command: str) -> str:
     """What a command prints, run from the top of the checkout."""
     program, *arguments = command.split()
@@ -128,6 +135,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "structures": structures,
     "messages": messages,
     "words": words,
+    "tables": tables,
 }
 
 

@@ -514,6 +514,10 @@ def test_no_input_ends_in_a_traceback(seed: int, tmp_path: Path) -> None:
                 assert all(line.startswith("raft-dissect: ") for line in done.err.splitlines())
                 if "--json" in options and done.out:
                     assert done.records if command == "messages" else json.loads(done.out)
+        for arguments in (["ladder"], ["report", "--trace", "-"], ["report", "--csv", "traffic"]):
+            done = run(*arguments, str(file))
+            assert done.code in (0, 3)
+            assert all(line.startswith("raft-dissect: ") for line in done.err.splitlines())
 
 
 def test_payload_bytes_flipped_in_every_message_end_in_no_traceback(tmp_path: Path) -> None:

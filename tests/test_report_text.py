@@ -14,7 +14,7 @@ from raft_dissect.report.terminal import Style, can_write_blocks
 from raft_dissect.report.times import Clock
 from tests.captures import FILES
 from tests.command import run, run_on_terminal
-from tests.made import CAPTURE, CATCH_UP, ELECTION, FINDING, NOTHING, PATH, REPLICATION, TRUNCATION, at
+from tests.made import CAPTURE, CATCH_UP, ELECTION, FINDING, NOTHING, PATH, REPLICATION, SERVERS, TRUNCATION, at
 
 
 def text(

@@ -38,8 +38,12 @@ def replication(facts: ClusterFacts, page: Page) -> list[str]:
     ]
     head = ("who", "entries", "data", "again", "beat", "lag", "lag over time", "frame")
     lines = page.table(head, rows, (1, 2, 3, 4, 5, 7), flexible=6)
-    if any(fact.lag for fact in facts.replication):
-        lines += page.note("lag: entries behind at most; each sparkline ends at its own largest", "  ")
+    if rows:
+        lines += page.note(
+            "again: entries that had been sent before; beat: p50 from one request to the next; lag: entries behind at "
+            "most, each sparkline up to its own largest",
+            "  ",
+        )
     return lines
 
 

@@ -40,7 +40,7 @@ def servers(facts: ClusterFacts, page: Page) -> list[str]:
     last_configuration = {server.id for server in configurations[-1].servers} if configurations else set()
     for server in facts.servers:
         role = str(server.roles[-1]) if server.roles else "-"
-        if server.roles and server.name not in last_configuration:
+        if server.roles and configurations and server.name not in last_configuration:
             role = "removed"
         seen = f"{page.time(server.first_seen)} - {page.time(server.last_seen)}" if server.first_seen else "never"
         addresses = " ".join(map(wire_text, server.addresses))
