@@ -292,7 +292,7 @@ def test_closed_stream_is_no_traceback(closed: str) -> None:
 def test_frames_of_several_files_say_which_file() -> None:
     files = sorted(path.name for path in PCAPS.glob("s1-5n-cowsql-0.22.1.node*.pcap"))
     done = run("report", *files)
-    assert f"\n1 {files[0]}, 2 {files[1]}, " in done.out
+    assert f"\n  1 {files[0]}\n  2 {files[1]}\n" in done.out
     frames = [line.split()[-1] for line in done.out.splitlines() if "first seen" in line]
     assert frames
     assert all(1 <= int(frame.split(":")[0]) <= len(files) for frame in frames)

@@ -38,6 +38,11 @@ def test_plain_text_is_shown_as_it_is(text: str) -> None:
     assert visible(text) == wire_text(text) == text
 
 
+@pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t", "\r"])
+def test_a_text_that_would_be_a_formula_has_an_apostrophe(first: str) -> None:
+    assert str(cell(f"{first}1+1")).startswith("'")
+
+
 @given(st.text(min_size=1))
 def test_no_text_begins_a_formula_and_numbers_stay_numbers(text: str) -> None:
     shown = cell(text)

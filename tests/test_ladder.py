@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import hostile
+from tests.capture_files import pcap
 from tests.captures import FILES, PCAPS, truth
 from tests.command import run, run_on_terminal
+from tests.scripts import Script
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,6 +84,29 @@ def test_nothing_but_heartbeats_and_their_answers_is_folded() -> None:
     records = run("messages", "--json", "--type", "AppendEntries", FILE).records
     with_entries = sum(record["n_entries"] > 0 for record in records)
     assert sum("AppendEntries " in line and " +" in line for line in lines) == with_entries
+
+
+def test_a_heartbeat_that_says_something_new_is_shown(tmp_path: Path) -> None:
+    """Of two equal heartbeats the second is folded; another place in the log, or another term, is news."""
+    script = Script()
+    for term, last in ((2, 1), (2, 1), (2, 2), (3, 2), (3, 2)):
+        script.append(1, 2, term, (2, last)).result(2, 1, term, last)
+    script.result(2, 1, 3, 2, rejected=2)
+    file = tmp_path / "heartbeats.pcap"
+    file.write_bytes(pcap(*script.packets()))
+    lines = run("ladder", "--port", "9001", str(file)).lines[1:]
+    said = [re.sub(r".*\| ", "", line).replace(", commit 0", "") for line in lines]
+    assert said == [
+        "AppendEntries term 2, prev 1/2",
+        "AppendEntriesResult term 2, ok, last 1",
+        "... 2 heartbeats and answers",
+        "AppendEntries term 2, prev 2/2",
+        "AppendEntriesResult term 2, ok, last 2",
+        "AppendEntries term 3, prev 2/2",
+        "AppendEntriesResult term 3, ok, last 2",
+        "... 2 heartbeats and answers",
+        "AppendEntriesResult term 3, rejected 2, last 2",
+    ]
 
 
 def test_the_first_messages_are_shown_and_the_others_counted() -> None:

@@ -209,6 +209,12 @@ def test_the_leader_of_a_time_is_the_one_whose_servers_logged_it() -> None:
     assert f"(frame {leaders[1]['frame']})" in line.replace("\n  ", " ")
 
 
+def test_a_leader_that_is_cut_off_does_not_lead_beside_its_successor() -> None:
+    """Leader 1 of term 5 is cut off, and goes on alone while 3 leads in term 7, as the capture's description says."""
+    found = json.loads(run("report", "--json", "--at", "02:41:42", "s3-cowsql-0.22.1.pcap").out)
+    assert (found["leader"], found["term"]) == (3, 7)
+
+
 def test_a_time_without_a_leader_names_the_ones_around_it() -> None:
     """The leader of term 2 is cut off at 02:41:38; the next one speaks in term 5."""
     out = " ".join(run("report", "--at", "02:41:38.9", "s3-cowsql-0.22.1.pcap").out.split())

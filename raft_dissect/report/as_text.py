@@ -52,7 +52,7 @@ def report_text(report: Report, clock: Clock, style: Style, width: int | None = 
     several = len(report.capture.files) > 1
     names = Names(server.name for facts in report.clusters for server in facts.servers)
     page = Page(clock, style, names, width, several)
-    if report.clusters:
+    if report.clusters or report.findings:
         yield from _findings(report.findings, page)
         yield ""
     first, *others = _capture(report.capture, clock)
@@ -105,10 +105,12 @@ def _evidence(places: Sequence[Place], page: Page) -> str:
 
 def _capture(facts: CaptureFacts, clock: Clock) -> Iterator[str]:
     files = [visible(file) for file in facts.files]
-    name = ", ".join(files) or "the capture"
-    if len(files) > 1:
-        name = ", ".join(f"{number} {file}" for number, file in enumerate(files, start=1))
+    name = f"{len(files)} files" if len(files) > 1 else files[0] if files else "the capture"
     yield f"{name}: {counted(facts.packets, 'packet')}, {size(facts.bytes)}"
+    if len(files) > 1:
+        yield from (f"{number} {file}" for number, file in enumerate(files[:_MAX_LINES], start=1))
+    if len(files) > _MAX_LINES:
+        yield f"and {counted(len(files) - _MAX_LINES, 'more file')}"
     if facts.first_ns is not None and facts.last_ns is not None:
         seconds = (facts.last_ns - facts.first_ns) / 1e9
         yield f"{duration(seconds)} from {clock.day(facts.first_ns)}"

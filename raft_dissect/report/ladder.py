@@ -171,7 +171,7 @@ def _beside(poles: str, text: str) -> str:
 
 
 def _heartbeats(count: int) -> str:
-    return f"... {count:,} heartbeats and answers"
+    return "... 1 heartbeat or answer" if count == 1 else f"... {count:,} heartbeats and answers"
 
 
 class _Drawing:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from raft_dissect import wire
     from raft_dissect.cluster import ClusterFacts
-    from raft_dissect.cluster.facts import Election, Rejection, ServerFact
+    from raft_dissect.cluster.facts import Election, Rejection, ServerFact, ServerName
     from raft_dissect.report.page import Page
 
 _NOTABLE_NS = 100_000_000
@@ -151,12 +151,12 @@ def elections(facts: ClusterFacts, page: Page) -> list[str]:
 
 def _votes(election: Election, page: Page) -> list[str]:
     """What a row does not say of an election; nothing when everybody granted the vote."""
-    asked = election.requests
+    asked = _sorted(election.requests)
     parts = []
     if election.refused or len(election.granted) < len(asked):
         parts.append(f"asked {page.all(asked)}")
         if election.granted:
-            parts.append(f"granted by {page.all(election.granted)}")
+            parts.append(f"granted by {page.all(_sorted(election.granted))}")
         by_reason: dict[str, list[str]] = {}
         for refusal in election.refused:
             by_reason.setdefault(REASONS[refusal.reason], []).append(page.short(refusal.voter))
@@ -172,6 +172,11 @@ def _votes(election: Election, page: Page) -> list[str]:
             f"{duration(election.silent_seconds)} after the last message of leader {page.short(election.leader)}{again}"
         )
     return page.note("; ".join(parts)) if parts else []
+
+
+def _sorted(names: Sequence[ServerName]) -> list[ServerName]:
+    """Servers in the order of their names, ids first."""
+    return sorted(names, key=lambda name: (isinstance(name, str), name))
 
 
 def rejections(facts: ClusterFacts, page: Page) -> list[str]:
