@@ -5,6 +5,7 @@ Source: "Trace Event Format" of the Chromium project, its JSON object format.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from raft_dissect.report.escape import wire_text
@@ -134,16 +135,15 @@ class _Process:
             if election.candidate == name
         ]
         terms = [(change.place, change.new) for change in facts.term_changes if change.server == name]
+        terms.sort(key=lambda one: one[0].time_ns)
         if not terms or terms[0][0].time_ns > first.time_ns:
             terms.insert(0, (first, -1))
         # A leader's slice ends before it is a candidate again, and a late answer does not prolong a candidacy.
         spans = _one_at_a_time(sorted(spans, key=lambda span: span[:2]))
-        cuts = sorted({*(place.time_ns for place, _ in terms), last.time_ns})
+        cuts = [place.time_ns for place, _ in terms]
         yield from spans
         for begin, end in _between_spans(spans, first.time_ns, last.time_ns, cuts):
-            place, term = max(
-                (known for known in terms if known[0].time_ns <= begin), key=lambda known: known[0].time_ns
-            )
+            place, term = terms[bisect_right(cuts, begin) - 1]
             text = "follower" if term < 0 else f"follower, term {term}"
             yield Slice(begin, end, text, {"term": None if term < 0 else term, "frame": self._frame(place)})
 
@@ -268,10 +268,10 @@ def _one_at_a_time(spans: Sequence[Slice]) -> list[Slice]:
 
 
 def _between_spans(spans: Sequence[Slice], first: int, last: int, cuts: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """The time from `first` to `last` that is in no span, cut at some times."""
+    """The time from `first` to `last` that is in no span, cut at some times, which are in order."""
     begin = first
     for end, after in [*((span.begin_ns, span.end_ns) for span in spans), (last, last)]:
-        for place in [*(place for place in cuts if begin < place < end), end]:
+        for place in [*cuts[bisect_right(cuts, begin) : bisect_left(cuts, end)], end]:
             if place > begin:
                 yield begin, place
                 begin = place
