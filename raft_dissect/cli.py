@@ -23,8 +23,9 @@ from raft_dissect.report.escape import visible
 from raft_dissect.report.tables import TABLES
 from raft_dissect.report.terminal import Style, can_write_blocks
 from raft_dissect.report.times import Clock
-from raft_dissect.report.words import counted, other_connections
+from raft_dissect.report.words import other_connections
 from raft_dissect.selection import KINDS, Moment, Selection
+from raft_dissect.units import counted
 from raft_dissect.values import Diagnostic, Message
 from raft_dissect.wire import LAYOUTS
 
@@ -158,8 +159,8 @@ def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "written beside what is printed", 'FILE is "-" for standard output, where it then stands instead of the report.'
     )
     writing.add_argument("--html", metavar="FILE", help="a page with all of it, a timeline and plots")
-    writing.add_argument("--ladder-from", metavar="TIME", help="the page shows messages one by one from this time on")
-    writing.add_argument("--ladder-to", metavar="TIME", help="and before this time; without both, the most telling ones")
+    writing.add_argument("--ladder-from", metavar="TIME", help="the page shows each message from this time on")
+    writing.add_argument("--ladder-to", metavar="TIME", help="and before this time; without both, telling ones")
     writing.add_argument("--trace", metavar="FILE", help="a timeline for ui.perfetto.dev")
     writing.add_argument(
         "--csv",
@@ -487,7 +488,7 @@ def _outputs(options: argparse.Namespace, watcher: Watcher | None) -> list[_Outp
         outputs.append(_Output(_page_writer(watcher), None if options.html == "-" else options.html))
     printed = sum(output.path is None for output in outputs)
     if printed + bool(printed and (options.json or options.at)) > 1:
-        _usage("only one result can go to standard output: choose one of --json, --at, --html -, --trace - and --csv TABLE")
+        _usage("only one result can go to standard output: choose of --json, --at, --html -, --trace - and --csv TABLE")
     for output in outputs:
         if output.path is not None:
             _check_target(output.path, options.files)

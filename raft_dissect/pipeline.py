@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from raft_dissect.cluster import Clusters
+from raft_dissect.diagnosis import diagnose
 from raft_dissect.dissection import Dissection
 from raft_dissect.report.model import MAX_DIAGNOSTICS, CaptureFacts, Report
 from raft_dissect.values import Diagnostic
@@ -57,7 +58,8 @@ class ReportBuilder:
             dict(sorted(self._diagnosed.items())),
             tuple(self._diagnostics),
         )
-        return Report(capture, self._clusters.facts(statistics.last_ns or 0))
+        clusters = self._clusters.facts(statistics.last_ns or 0)
+        return Report(capture, clusters, diagnose(clusters))
 
 
 def analyze(source: Source, *, ports: Collection[int] | None = None, layout: str | None = None) -> Report:

@@ -24,7 +24,8 @@ from raft_dissect.cluster.facts import (
     Transfer,
     Truncation,
 )
-from raft_dissect.diagnosis import Finding, diagnose
+from raft_dissect.diagnosis import Finding
+from raft_dissect.diagnosis import diagnose as diagnose_all
 from raft_dissect.spread import Spread
 from raft_dissect.values import Place
 from raft_dissect.wire import table
@@ -36,6 +37,10 @@ NOTHING = ClusterFacts((), (), (), (), (), (), (), (), (), ())
 def at(seconds: float) -> Place:
     """A packet so many seconds after the first one."""
     return Place(round(seconds * 1e9), round(seconds * 1000))
+
+
+def diagnose(facts: ClusterFacts) -> tuple[Finding, ...]:
+    return diagnose_all([facts])
 
 
 def only(facts: ClusterFacts) -> Finding:
@@ -287,6 +292,11 @@ def test_the_worst_comes_first_and_what_is_alike_in_the_order_of_time() -> None:
     )
     found = [(finding.severity, finding.evidence[0]) for finding in diagnose(facts)]
     assert found == [("problem", at(20)), ("warning", at(5)), ("warning", at(9)), ("note", at(1))]
+
+
+def test_findings_of_several_clusters_name_theirs() -> None:
+    silent = NOTHING._replace(truncations=(Truncation(3, 1, 5, 12, 2, at(1)),))
+    assert [finding.cluster for finding in diagnose_all([silent, NOTHING, silent])] == [0, 2]
 
 
 @pytest.mark.parametrize("name", ["s1-canon-0.18.1", "s1-5n-cowsql-0.22.1", "s1-canon-0.9.0"])

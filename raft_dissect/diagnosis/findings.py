@@ -28,3 +28,5 @@ class Finding(NamedTuple):
     servers: tuple[ServerName, ...]
     evidence: tuple[Place, ...]
     """The packets that show it, the first ones first; empty when it is the absence of packets that shows it."""
+    cluster: int = 0
+    """Index of the cluster within the report."""

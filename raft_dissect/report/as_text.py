@@ -9,7 +9,8 @@ from raft_dissect.report.escape import visible
 from raft_dissect.report.model import MAX_DIAGNOSTICS
 from raft_dissect.report.page import Page
 from raft_dissect.report.terminal import Style, wrapped
-from raft_dissect.report.words import SKIPPED, Names, counted, duration, other_connections, size
+from raft_dissect.report.words import SKIPPED, Names, other_connections
+from raft_dissect.units import counted, duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from raft_dissect.report.escape import mermaid_text, visible, wire_text
 from raft_dissect.report.lines import colour, details
 from raft_dissect.report.terminal import cut, wrapped
-from raft_dissect.report.words import Names, counted
+from raft_dissect.report.words import Names
+from raft_dissect.units import counted
 from raft_dissect.values import Message
 from raft_dissect.wire import table
 

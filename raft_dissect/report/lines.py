@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from raft_dissect.report.escape import visible
 from raft_dissect.report.terminal import cut
-from raft_dissect.report.words import Names, size
+from raft_dissect.report.words import Names
+from raft_dissect.units import size
 from raft_dissect.values import Message
 from raft_dissect.wire import table
 

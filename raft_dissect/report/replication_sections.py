@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raft_dissect.report.words import duration, maybe, size
+from raft_dissect.report.words import maybe
+from raft_dissect.units import duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

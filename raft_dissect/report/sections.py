@@ -15,11 +15,9 @@ from raft_dissect.report.words import (
     SNAPSHOT_OUTCOMES,
     TERM_CAUSES,
     between,
-    counted,
-    duration,
     maybe,
-    size,
 )
+from raft_dissect.units import counted, duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

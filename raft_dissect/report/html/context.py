@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from raft_dissect.report.html.markup import element
-from raft_dissect.report.words import Names, duration
+from raft_dissect.report.words import Names
+from raft_dissect.units import duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

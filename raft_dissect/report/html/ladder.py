@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from raft_dissect.report.html.markup import append, element
-from raft_dissect.report.words import counted
+from raft_dissect.units import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

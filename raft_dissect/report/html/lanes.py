@@ -6,7 +6,8 @@ from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from raft_dissect.report.html.presence import united
-from raft_dissect.report.words import ELECTION_CAUSES, REASONS, REJECTIONS, SNAPSHOT_OUTCOMES, duration, size
+from raft_dissect.report.words import ELECTION_CAUSES, REASONS, REJECTIONS, SNAPSHOT_OUTCOMES
+from raft_dissect.units import duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

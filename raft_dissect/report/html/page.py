@@ -14,7 +14,8 @@ from raft_dissect.report.html.scale import TimeScale
 from raft_dissect.report.html.style import SCRIPT, STYLE
 from raft_dissect.report.html.tables import Tables, missing, table
 from raft_dissect.report.html.timeline import LEFT, RIGHT, Timeline, definitions
-from raft_dissect.report.words import SKIPPED, counted, duration, other_connections, size
+from raft_dissect.report.words import SKIPPED, other_connections
+from raft_dissect.units import counted, duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

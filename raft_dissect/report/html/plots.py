@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from raft_dissect.report.html.markup import append, element
 from raft_dissect.report.html.scale import LogScale, rounded_up
 from raft_dissect.report.html.timeline import LEFT, RIGHT, WIDTH, time_axis
-from raft_dissect.report.words import duration, size
+from raft_dissect.units import duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -6,17 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from raft_dissect.report.html.context import NOTHING
 from raft_dissect.report.html.markup import append, element
-from raft_dissect.report.words import (
-    ELECTION_CAUSES,
-    LEADER_ENDS,
-    REASONS,
-    REJECTIONS,
-    SNAPSHOT_OUTCOMES,
-    TERM_CAUSES,
-    counted,
-    duration,
-    size,
-)
+from raft_dissect.report.words import ELECTION_CAUSES, LEADER_ENDS, REASONS, REJECTIONS, SNAPSHOT_OUTCOMES, TERM_CAUSES
+from raft_dissect.units import counted, duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

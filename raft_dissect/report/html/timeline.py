@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from raft_dissect.report.html.crowd import bars, crowds, short_count
 from raft_dissect.report.html.lanes import Mark, Stretch, lanes, links
 from raft_dissect.report.html.markup import append, element
-from raft_dissect.report.words import counted, size
+from raft_dissect.units import counted, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
