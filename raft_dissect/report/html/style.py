@@ -47,7 +47,7 @@ color:var(--note)}
 .finding.problem .severity{color:var(--problem)}.finding.warning .severity{color:var(--warning)}
 .finding .advice{color:var(--minor)}
 .evidence{font-size:.87rem;color:var(--minor)}
-.evidence .frame{margin-right:.9em;white-space:nowrap}
+.evidence .frame{display:inline-block;margin-right:.9em}
 figure{margin:0 0 1.2rem}
 figcaption{margin-top:.5rem}
 .scroll{overflow-x:auto}

@@ -67,13 +67,14 @@ class Watcher:
 
     def watched(self, report: Report) -> Watched:
         """What was seen; the report says which moments are the most telling ones."""
-        moments = [place.time_ns for finding in report.findings for place in finding.evidence[:1]]
+        moments: list[int] = []
         for facts in report.clusters:
             moments += _telling(facts)
             for server in facts.servers:
                 if isinstance(server.name, int):
                     id_ = server.name
                     self._identities.configuration(wire.Server(id_, address, 0) for address in server.addresses)
+        moments += [place.time_ns for finding in report.findings for place in finding.evidence[:1]]
         ladder = self._excerpt.ladder(self._identities, moments, report.capture.last_ns or 0)
         return Watched(ladder, self._presence.presence(self._identities))
 
