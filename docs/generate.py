@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from raft_dissect.cluster import facts  # noqa: E402 (the checkout must be found first)
+from raft_dissect.diagnosis.findings import SEVERITIES, FindingKind  # noqa: E402 (as above)
 from raft_dissect.report.tables import TABLES  # noqa: E402 (as above)
 from raft_dissect.values import STREAM_KINDS, DiagnosticKind, GapCost  # noqa: E402 (as above)
 from raft_dissect.wire import table  # noqa: E402 (as above)
@@ -106,6 +107,9 @@ def words() -> str:
         "`ended_by` of a time without a leader": get_args(facts.LeaderlessEnd),
         "`known_by` of a server": get_args(facts.KnownBy),
         "`consequence` of an incompatibility": get_args(facts.Consequence),
+        "`kind` of a finding": get_args(FindingKind),
+        "`severity` of a finding": SEVERITIES,
+        "`kind` of a path's event": get_args(facts.PathEventKind),
         "`change` of a configuration": get_args(facts.ConfigurationChange),
         "`type` of an entry, or a number": tuple(table.ENTRY_TYPES.values()),
         "`role` of a server, or a number": tuple(table.ROLES.values()),

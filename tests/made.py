@@ -40,7 +40,7 @@ def milliseconds(p50: float, p99: float) -> Spread:
 
 FINDING = Finding(
     "problem",
-    "leader_lost",
+    "no_leader",
     "Server 2 was silent for 3.2 s, after which 1 and 3 elected a new leader; nobody could write for 1.1 s.",
     "Look at the disk and the load of server 2 at that time.",
     (2,),

@@ -11,6 +11,7 @@ from raft_dissect.cluster.facts import (
     ConfigurationFact,
     Election,
     ElectionOutcome,
+    Incompatibility,
     Lag,
     Leaderless,
     Leadership,
@@ -292,6 +293,14 @@ def test_the_worst_comes_first_and_what_is_alike_in_the_order_of_time() -> None:
     )
     found = [(finding.severity, finding.evidence[0]) for finding in diagnose(facts)]
     assert found == [("problem", at(20)), ("warning", at(5)), ("warning", at(9)), ("note", at(1))]
+
+
+def test_servers_whose_releases_cannot_decode_each_other_are_named() -> None:
+    pair = Incompatibility(2, 3, ("RequestVote",), "refused", True, at(4))
+    finding = only(NOTHING._replace(incompatible=(pair,)))
+    assert (finding.severity, finding.servers) == ("problem", (3, 2))
+    assert finding.text.startswith("Server 3 cannot decode RequestVote of server 2")
+    assert only(NOTHING._replace(incompatible=(pair._replace(certain=False),))).severity == "warning"
 
 
 def test_findings_of_several_clusters_name_theirs() -> None:

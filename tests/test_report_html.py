@@ -342,7 +342,7 @@ def test_what_comes_from_the_wire_is_shown_as_text(text: str, browser: Browser, 
         leaders=(Leadership(1, text, place(1), place(9), "capture_end"),),
         configurations=(ConfigurationFact(1, 1, (Server(2, text, 9),), None, place(3)),),
     )
-    finding = Finding("problem", "kind", f"finding {text}", f"advice {text}", (text,), (place(1),))
+    finding = Finding("problem", "no_leader", f"finding {text}", f"advice {text}", (text,), (place(1),))
     sighting = Sighting(place(1), text, 2, "gap", text, False, False, False, True)
     ladder = Ladder((sighting,), EPOCH, EPOCH + SECOND, 0, True)
     made = report(facts, 10, (finding,), diagnostics=(gap,), diagnosed={text: 1}, files=(text, "b"), skipped={text: 1})

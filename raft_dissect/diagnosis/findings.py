@@ -11,6 +11,31 @@ if TYPE_CHECKING:
 Severity = Literal["problem", "warning", "note"]
 """`problem`: the cluster could not do its work. `warning`: it could, but worse. `note`: worth knowing."""
 
+FindingKind = Literal[
+    "no_leader",
+    "two_leaders",
+    "election_storm",
+    "vain_candidate",
+    "restless_leadership",
+    "silent_follower",
+    "slow_follower",
+    "slow_catch_up",
+    "lagging_follower",
+    "write_failed",
+    "repeated_snapshots",
+    "failed_snapshots",
+    "log_truncated",
+    "failed_connections",
+    "retransmissions",
+    "zero_window",
+    "slow_network",
+    "failed_transfer",
+    "unseen_voters",
+    "incompatible",
+    "begun_midway",
+    "one_sided",
+]
+
 SEVERITIES: tuple[Severity, ...] = ("problem", "warning", "note")
 """Most severe first."""
 
@@ -19,8 +44,7 @@ class Finding(NamedTuple):
     """One thing that went wrong, or that keeps the report from knowing more."""
 
     severity: Severity
-    kind: str
-    """A word of a closed set, for scripts."""
+    kind: FindingKind
     text: str
     """What happened, in one sentence that names servers, times and numbers."""
     advice: str

@@ -1,4 +1,4 @@
-"""Membership and transfers: leadership transfers that failed, members that were never seen."""
+"""Membership and transfers: transfers that failed, members that were never seen or cannot understand each other."""
 
 from __future__ import annotations
 
@@ -54,4 +54,22 @@ def unseen_voters(facts: ClusterFacts) -> Iterator[Finding]:
     )
 
 
-RULES: tuple[Callable[[ClusterFacts], Iterator[Finding]], ...] = (failed_transfers, unseen_voters)
+def incompatible_releases(facts: ClusterFacts) -> Iterator[Finding]:
+    """Servers whose releases cannot decode what others send them."""
+    for pair in facts.incompatible:
+        yield Finding(
+            "problem" if pair.certain else "warning",
+            "incompatible",
+            f"{capital(server(pair.reader))} {'cannot' if pair.certain else 'may not be able to'} decode "
+            f"{' and '.join(pair.messages)} of {server(pair.writer)}: their releases write them differently.",
+            "Bring both servers to one release.",
+            (pair.reader, pair.writer),
+            (pair.place,),
+        )
+
+
+RULES: tuple[Callable[[ClusterFacts], Iterator[Finding]], ...] = (
+    failed_transfers,
+    unseen_voters,
+    incompatible_releases,
+)

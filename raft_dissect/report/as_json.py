@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Traffic,
         Transfer,
     )
+    from raft_dissect.diagnosis.findings import Finding
     from raft_dissect.report.model import CaptureFacts, Report
     from raft_dissect.report.times import Clock
     from raft_dissect.values import Place
@@ -36,6 +37,7 @@ def report_record(report: Report, clock: Clock) -> Record:
     return {
         "schema": SCHEMA,
         "capture": writer.capture(report.capture),
+        "findings": [writer.finding(finding) for finding in report.findings],
         "clusters": [writer.cluster(cluster) for cluster in report.clusters],
     }
 
@@ -67,6 +69,19 @@ class _Writer:
             "skipped": dict(facts.skipped),
             "diagnosed": dict(diagnosed),
             "diagnostics": [self._records.diagnostic(diagnostic) for diagnostic in facts.diagnostics],
+        }
+
+    def finding(self, finding: Finding) -> Record:
+        places = [self._place(place) for place in finding.evidence]
+        return {
+            **(places[0] if places else {"frame": None, "time": None}),
+            "severity": finding.severity,
+            "kind": finding.kind,
+            "text": finding.text,
+            "advice": finding.advice,
+            "cluster": finding.cluster,
+            "servers": list(finding.servers),
+            "evidence": places,
         }
 
     def cluster(self, facts: ClusterFacts) -> Record:
