@@ -111,6 +111,7 @@ def words() -> str:
         "`severity` of a finding": SEVERITIES,
         "`kind` of a path's event": get_args(facts.PathEventKind),
         "`change` of a configuration": get_args(facts.ConfigurationChange),
+        "`kind` of an event of a path": get_args(facts.PathEventKind),
         "`type` of an entry, or a number": tuple(table.ENTRY_TYPES.values()),
         "`role` of a server, or a number": tuple(table.ROLES.values()),
     }

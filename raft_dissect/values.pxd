@@ -1,11 +1,18 @@
 # The types of what values.py defines, for its compiled form.
 
+from raft_dissect.spread cimport Histogram
+
 
 cdef class Stream:
     cdef public object number
     cdef public object source
     cdef public object destination
     cdef public object handshake
+    cdef public object opening
+    cdef public long long segments
+    cdef public Histogram round_trips
+
+    cpdef count_round_trip(self, long long elapsed_ns)
 
 
 cdef class Message:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from raft_dissect import wire
+from raft_dissect.spread import Histogram
 
 
 class Packet(NamedTuple):
@@ -66,10 +67,21 @@ class Endpoint(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+class Opening(NamedTuple):
+    """How a TCP connection was opened."""
+
+    asked: Place
+    """The first SYN."""
+    answered: Place
+    """The first packet that shows that it was answered: the SYN with ACK, if that was captured."""
+    attempts: int
+    """SYNs that were sent for it, copies of the capture not counted."""
+
+
 class Stream:
     """One direction of one TCP connection."""
 
-    __slots__ = ("destination", "handshake", "number", "source")
+    __slots__ = ("destination", "handshake", "number", "opening", "round_trips", "segments", "source")
 
     def __init__(self, number: int, source: Endpoint, destination: Endpoint) -> None:
         self.number = number
@@ -78,6 +90,22 @@ class Stream:
         self.destination = destination
         self.handshake: wire.Handshake | None = None
         """Once its handshake has been seen: what the sender says of itself."""
+        self.opening: Opening | None = None
+        """Of the side that opened the connection; None when that was not seen."""
+        self.segments = 0
+        """Segments with data so far, copies of the capture not counted."""
+        self.round_trips: Histogram | None = None
+        """From a segment with data to its acknowledgement, in nanoseconds; None as long as there was none.
+
+        Segments whose bytes were sent again are left out (RFC 6298, section 3: Karn's algorithm). One segment is timed
+        at a time, and none within 20 ms of the beginning of the one before.
+        """
+
+    def count_round_trip(self, elapsed_ns: int) -> None:
+        """Take note of a segment that was acknowledged after so long."""
+        if self.round_trips is None:
+            self.round_trips = Histogram()
+        self.round_trips.add(elapsed_ns)
 
 
 class StreamOpened(NamedTuple):
@@ -110,6 +138,28 @@ class StreamClosed(NamedTuple):
     stream: Stream
     place: Place
     reason: StreamEnd
+
+
+TransportEventKind = Literal["refused", "unanswered", "closed", "reset", "retransmission", "zero_window"]
+
+
+class TransportEvent(NamedTuple):
+    """Something that TCP did on a connection, beside carrying bytes.
+
+    `refused` and `unanswered` are told of all connections, since those were never used: a SYN that was answered with
+    RST, and one that was not answered before its connection was forgotten or the capture ended, a second later at
+    least. The others are told of Raft alone: the first FIN or RST of either side, a segment whose bytes had all been
+    sent before, and a window of zero.
+    """
+
+    stream: Stream
+    """The one whose data it is about: of the side that opened the connection, that sent again, that has to wait."""
+    kind: TransportEventKind
+    place: Place
+    last: Place
+    """The last SYN of `unanswered`, the RST of `refused`; otherwise the same as `place`."""
+    attempts: int = 1
+    """SYNs of `refused` and `unanswered`, copies of the capture not counted."""
 
 
 class Message:
@@ -262,5 +312,5 @@ class Diagnostic(NamedTuple):
     """Of `gap`: which packets stand around it, and what it cost."""
 
 
-Event = Message | Diagnostic | StreamOpened | StreamClosed
+Event = Message | Diagnostic | StreamOpened | StreamClosed | TransportEvent
 """What the stream engine gives, in the order in which it becomes certain."""

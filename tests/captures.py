@@ -88,6 +88,7 @@ def run(source: Iterable[Packet], ports: Iterable[int] | None = None, **options:
     events += engine.close()
     of_blocks += other.close()
     assert list(map(told, of_blocks)) == list(map(told, events))
+    assert list(map(carried, of_blocks)) == list(map(carried, events))
     for name in Statistics.__slots__:
         of_blocks_one, one = getattr(other.statistics, name), getattr(engine.statistics, name)
         assert of_blocks_one == one, f"{name}: {of_blocks_one} in blocks, {one} one by one"
@@ -122,6 +123,15 @@ def told(event: Event) -> tuple[object, ...]:
         inner = None if event.message is None else told(event.message)
         return (*event[:2], stream, *event[3:6], inner, event.gap)
     return type(event), event.stream.number, *event[1:]
+
+
+def carried(event: Event) -> tuple[object, ...]:
+    """What is known in the end of how TCP carried the stream of an event."""
+    stream = event.stream
+    if stream is None:
+        return ()
+    round_trips = None if stream.round_trips is None else stream.round_trips.spread()
+    return stream.opening, stream.segments, round_trips
 
 
 @lru_cache(maxsize=8)

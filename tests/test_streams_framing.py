@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raft_dissect import wire
-from raft_dissect.values import Message, StreamClosed, StreamOpened
+from raft_dissect.values import Message, StreamClosed, StreamOpened, TransportEvent
 from tests import captures, golden_streams
 from tests.golden_streams import MESSAGES, USUAL, GoldenStream
 from tests.packets import Connection, capture
@@ -311,15 +311,16 @@ def test_events_carry_the_packets_that_show_them() -> None:
     connection = Connection()
     data = HANDSHAKE.data + HEARTBEAT.data + RESULT.data
     result = run([*connection.opening(), *connection.segments(data, [30, 40, 30, 80]), connection.fin(len(data))])
-    opened, first, second, closed = result.events
+    opened, first, second, ended, closed = result.events
     assert isinstance(opened, StreamOpened)
     assert isinstance(first, Message)
     assert isinstance(second, Message)
+    assert isinstance(ended, TransportEvent)
     assert isinstance(closed, StreamClosed)
     assert opened.place.frame == 5
     assert (first.first.frame, first.place.frame) == (5, 7)
     assert (second.first.frame, second.place.frame) == (7, 7)
-    assert closed.place.frame == 8
+    assert ended.place.frame == closed.place.frame == 8
     assert [event.place.time_ns for event in result.events] == sorted(event.place.time_ns for event in result.events)
 
 

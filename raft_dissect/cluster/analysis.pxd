@@ -15,6 +15,7 @@ cdef class Analysis:
     cdef object _membership
     cdef object _transfers
     cdef object _flows
+    cdef object _paths
     cdef Steady _steady
 
     cpdef feed(self, event)

@@ -10,12 +10,13 @@ from raft_dissect.cluster.facts import ClusterFacts, Rejection
 from raft_dissect.cluster.leaders import Leaders
 from raft_dissect.cluster.logs import Logs
 from raft_dissect.cluster.membership import Membership, Transfers
+from raft_dissect.cluster.paths import Paths
 from raft_dissect.cluster.replication import Replication
 from raft_dissect.cluster.servers import Servers
 from raft_dissect.cluster.steady import Steady
 from raft_dissect.cluster.terms import Terms
 from raft_dissect.cluster.traffic import Flows
-from raft_dissect.values import Diagnostic, Message, Place, StreamClosed, StreamOpened
+from raft_dissect.values import Diagnostic, Message, Place, StreamClosed, StreamOpened, TransportEvent
 from raft_dissect.wire.table import APPEND_ENTRIES
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Analysis:
         self._replication = Replication(self._terms, self._logs)
         self._transfers = Transfers(self._leaders)
         self._flows = Flows()
+        self._paths = Paths(self._servers)
         self._steady = Steady(
             self._servers,
             self._terms,
@@ -77,7 +79,10 @@ class Analysis:
             self._message(event)
         elif isinstance(event, StreamOpened):
             self._opened(event.stream, event.place)
+        elif isinstance(event, TransportEvent):
+            self._paths.event(event)
         elif isinstance(event, StreamClosed):
+            self._paths.closed(event.stream, event.place)
             if event.reason not in ("capture_end", "limit"):
                 self._closed(event.stream, event.place, event.reason)
         elif event.message is not None:
@@ -93,6 +98,7 @@ class Analysis:
         sender = self._servers.sender(message.stream)
         receiver = self._servers.receiver(message.stream)
         sender.seen(message)
+        self._paths.stream(message.stream, message.first)
         flow = self._flows.of(message, sender, receiver)
         flow.count(message.name, message.preamble.header_length, message.payload_length)
         # The terms come late: the others compare a message with what was known before it.
@@ -112,6 +118,7 @@ class Analysis:
 
     def _opened(self, stream: Stream, place: Place) -> None:
         self._servers.identities.opened(stream)
+        self._paths.stream(stream, place)
         sender, receiver = self._servers.sender(stream), self._servers.receiver(stream)
         self._elections.opened(sender, receiver)
         if self._servers.restarts.opened(stream, sender, receiver, place):
@@ -143,6 +150,7 @@ class Analysis:
             self._transfers.transfers(end),
             self._membership.configurations(),
             traffic,
+            paths=self._paths.facts(end),
             incompatible=incompatibilities(self._servers.all(), traffic),
         )
 

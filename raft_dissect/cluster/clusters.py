@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import deque
+from typing import TYPE_CHECKING, TypeGuard
 
 from raft_dissect.cluster.addresses import configured_key, keys_of, port_of
 from raft_dissect.cluster.analysis import Analysis
 from raft_dissect.cluster.answers import partners, same_candidate
-from raft_dissect.values import Diagnostic, Endpoint, Message, StreamClosed
+from raft_dissect.values import Diagnostic, Endpoint, Message, StreamClosed, TransportEvent
 from raft_dissect.wire import table
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ _MAX_ALL_BYTES = 32 << 20
 """The same of all clusters together."""
 _MAX_ANONYMOUS = 1024
 """Streams whose sender is looked for at the same time."""
+_MAX_FAILURES = 1000
+"""Latest connections that failed to open, which are told to every cluster: it knows where its servers are."""
 _EVENT_BYTES = 512
 """What an event takes beside its header."""
 
@@ -74,6 +77,7 @@ class Clusters:
         self._ports: dict[str, set[int]] = {}  # host: where servers on it listen
         self._anonymous: dict[Stream, _Cluster] = {}  # streams whose sender is not known, in their order
         self._live: list[_Cluster] = []
+        self._failures: deque[TransportEvent] = deque(maxlen=_MAX_FAILURES)
         self._made = 0
         self._events = 0
         self._logged = 0
@@ -101,6 +105,7 @@ class Clusters:
             (cluster,) = self._live
             self._keep_rows(cluster, batch)
             cluster.analysis.feed_batch(batch)
+            self._failures.extend(event for _, event in batch.others if _is_failure(event))
             return
         row = 0
         for before, event in batch.others:
@@ -196,6 +201,8 @@ class Clusters:
 
     def _new(self) -> _Cluster:
         cluster = _Cluster(self._made)
+        for failure in self._failures:
+            cluster.analysis.feed(failure)
         self._made += 1
         self._live.append(cluster)
         return cluster
@@ -209,6 +216,8 @@ class Clusters:
         events = [event for cluster in parts for event in cluster.log or ()]
         if first.whole and first.log is not None:
             first.analysis = Analysis()
+            for failure in self._failures:
+                first.analysis.feed(failure)
             events += first.log
             first.log = sorted(events, key=_order_of)
         for _, event in sorted(events, key=_order_of):
@@ -247,6 +256,10 @@ class Clusters:
             cluster = self._clusters[stream].root
             self._keep(cluster, (event,))
             cluster.analysis.feed(event)
+        elif _is_failure(event):
+            self._failures.append(event)
+            for cluster in self._live:
+                cluster.analysis.feed(event)
 
     def _keep_rows(self, cluster: _Cluster, batch: MessageBatch) -> None:
         if cluster.whole:
@@ -270,7 +283,12 @@ def _stream_of(event: Event) -> Stream | None:
     """The stream that an event tells a cluster of; None if it tells clusters nothing."""
     if isinstance(event, Diagnostic):
         return None if event.message is None else event.message.stream
-    return event.stream
+    return None if _is_failure(event) else event.stream
+
+
+def _is_failure(event: Event) -> TypeGuard[TransportEvent]:
+    """Whether a connection failed to open: nobody knows yet whether it is one of a cluster."""
+    return isinstance(event, TransportEvent) and event.kind in ("refused", "unanswered")
 
 
 def _number_of(cluster: _Cluster) -> int:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         Incompatibility,
         Leaderless,
         Leadership,
+        PathFact,
         Rejection,
         ServerFact,
         ServerName,
@@ -98,6 +99,7 @@ class _Writer:
             "configurations": [self._configuration(configuration) for configuration in facts.configurations],
             "traffic": [self._traffic(traffic) for traffic in facts.traffic],
             "incompatible": [self._incompatibility(pair) for pair in facts.incompatible],
+            "paths": [self._path(path) for path in facts.paths],
         }
 
     def _place(self, place: Place) -> Record:
@@ -251,6 +253,33 @@ class _Writer:
             "messages": list(pair.messages),
             "consequence": pair.consequence,
             "certain": pair.certain,
+        }
+
+    def _path(self, path: PathFact) -> Record:
+        round_trip = path.round_trip_seconds
+        return {
+            **self._place(path.place),
+            "sender": path.sender,
+            "receiver": path.receiver,
+            "opened": path.opened,
+            "refused": path.refused,
+            "unanswered": path.unanswered,
+            "resets": path.resets,
+            "closed": path.closed,
+            "segments": path.segments,
+            "retransmissions": path.retransmissions,
+            "zero_windows": path.zero_windows,
+            "round_trip_seconds": None if round_trip is None else round_trip._asdict(),
+            "events": [
+                {
+                    **self._place(event.place),
+                    "kind": event.kind,
+                    "times": event.times,
+                    "to": self._time(event.last),
+                    "stream": event.stream,
+                }
+                for event in path.events
+            ],
         }
 
 

@@ -5,6 +5,9 @@ from raft_dissect.streams.reassembly cimport Reassembly
 from raft_dissect.values cimport Stream
 
 
+cdef long long _PAUSE_NS, _NEVER
+
+
 cdef class Direction:
     cdef public bytes key
     cdef public unsigned long long hosts
@@ -29,6 +32,19 @@ cdef class Direction:
     cdef public object stray
     cdef public object stray_place
     cdef public long long former
+    cdef public int identification
+    cdef public long long stamp
+    cdef public long long sent
+    cdef public long long sent_end
+    cdef public object shut
+    cdef public object shut_place
+    cdef public long long timed
+    cdef public long long timed_ns
+    cdef public long long timed_from
+
+    cpdef begin_timing(self, long long end, long long time_ns)
+    cpdef end_timing(self, long long time_ns)
+    cpdef give_up_timing(self)
 
 
 cdef class Connection:
@@ -38,3 +54,9 @@ cdef class Connection:
     cdef public object first
     cdef public object reset
     cdef public bint closed
+    cdef public Direction client
+    cdef public object asked
+    cdef public object again
+    cdef public long long attempts
+    cdef public bint answered
+    cdef public bint ending

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from raft_dissect.streams.framing import Framer
 from raft_dissect.streams.reassembly import UNKNOWN, Reassembly
+from raft_dissect.streams.segments import NO_STAMP
 from raft_dissect.values import Place
 
 if TYPE_CHECKING:
@@ -18,6 +19,13 @@ NOTHING = 0  # all of them need a closer look
 NO_DATA = 1  # those that carry no data say nothing new
 IN_ORDER = 2  # so do those that bring the next bytes, as far as their messages are ordinary
 IGNORED = 3  # nobody asked for this connection
+
+NEVER = 2**63 - 1
+"""Nanoseconds since the Unix epoch: later than all capture times."""
+_NEVER = NEVER  # a C constant in the compiled form
+_PAUSE_NS = 20_000_000
+"""From the beginning of one round trip that is measured to that of the next, at least: more of them cost time, and tell
+little more."""
 
 
 class Direction:
@@ -34,6 +42,7 @@ class Direction:
         "framer",
         "held",
         "hosts",
+        "identification",
         "key",
         "last_file",
         "last_frame",
@@ -43,9 +52,17 @@ class Direction:
         "peer",
         "ports",
         "reassembly",
+        "sent",
+        "sent_end",
+        "shut",
+        "shut_place",
+        "stamp",
         "stray",
         "stray_place",
         "stream",
+        "timed",
+        "timed_from",
+        "timed_ns",
         "waiting",
     )
 
@@ -85,6 +102,23 @@ class Direction:
         self.stray_place = place
         self.former = UNKNOWN
         """Where the connection that had the same addresses and ports before had come to, as a sequence number."""
+        self.identification = 0
+        """Of the IPv4 packet with data that was sent last; 0 when there was none that has one."""
+        self.stamp = NO_STAMP
+        """In the timestamps option of the packet with data that was sent last, if it has no identification."""
+        self.sent = UNKNOWN
+        """Position of its data."""
+        self.sent_end = UNKNOWN
+        """Position after them; no further than `sent` when that packet brought the bytes before `reassembly.next`."""
+        self.shut: tuple[int, int] | None = None
+        """Identification and stamp of the last segment with a window of zero."""
+        self.shut_place = place
+        self.timed = UNKNOWN
+        """Position after the segment whose acknowledgement is awaited to know the time of a round trip."""
+        self.timed_ns = 0
+        """When that segment was sent, or the last one before it that was timed."""
+        self.timed_from = 1
+        """From when on a segment may be timed: NEVER while one is, and never where the capture has no times."""
 
     @property
     def last(self) -> Place:
@@ -102,11 +136,43 @@ class Direction:
             if self.framer.message is not None:
                 self.framer.message.place = self.last
 
+    def begin_timing(self, end: int, time_ns: int) -> None:
+        """Await the acknowledgement of a segment that ends at this position."""
+        # It may have been captured before the segment.
+        if self.reassembly.acknowledged < end:
+            self.timed = end
+            self.timed_ns = time_ns
+            self.timed_from = _NEVER
+
+    def end_timing(self, time_ns: int) -> None:
+        """Take note of the acknowledgement."""
+        if time_ns >= self.timed_ns:
+            self.stream.count_round_trip(time_ns - self.timed_ns)
+        self.give_up_timing()
+
+    def give_up_timing(self) -> None:
+        """Do not await it any longer."""
+        self.timed = UNKNOWN
+        self.timed_from = self.timed_ns + _PAUSE_NS
+
 
 class Connection:
     """Both directions of one TCP connection."""
 
-    __slots__ = ("back", "closed", "first", "ignored", "reset", "there")
+    __slots__ = (
+        "again",
+        "answered",
+        "asked",
+        "attempts",
+        "back",
+        "client",
+        "closed",
+        "ending",
+        "first",
+        "ignored",
+        "reset",
+        "there",
+    )
 
     def __init__(self, there: Direction, back: Direction, ignored: bool, first: Place) -> None:
         self.there = there
@@ -119,11 +185,26 @@ class Connection:
         self.first = first
         self.reset: Place | None = None
         self.closed = False
+        self.client: Direction | None = None
+        """The side that opened it, once its SYN was seen."""
+        self.asked = self.again = first
+        """The first and the last SYN of the client."""
+        self.attempts = 0
+        """SYNs of the client, copies of the capture not counted."""
+        self.answered = False
+        """Whether anything shows that the client's SYN was answered."""
+        self.ending = False
+        """Whether a FIN or RST was seen."""
 
     @property
     def directions(self) -> tuple[Direction, Direction]:
         """Both; the one that was seen first is the first."""
         return self.there, self.back
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether a SYN waits for an answer."""
+        return self.client is not None and not self.answered
 
     @property
     def kind(self) -> str:
@@ -139,6 +220,11 @@ class Connection:
         for direction in self.directions:
             del direction.connection, direction.peer
         del self.there, self.back
+        self.client = None
+
+    @property
+    def _is_open(self) -> bool:
+        return not self.closed and self.reset is None and not self.is_asking
 
     def ease(self) -> None:
         """Say anew what the fast path may do with the segments of both directions."""
@@ -146,7 +232,7 @@ class Connection:
         there.ease = back.ease = NOTHING
         if self.ignored:
             there.ease = back.ease = IGNORED
-        elif not self.closed and self.reset is None and _is_calm(there) and _is_calm(back) and there.key != back.key:
+        elif self._is_open and _is_calm(there) and _is_calm(back) and there.key != back.key:
             there.ease = IN_ORDER if there.framer.is_easy else NO_DATA
             back.ease = IN_ORDER if back.framer.is_easy else NO_DATA
 

@@ -23,6 +23,7 @@ from raft_dissect.streams.segments import (
     ports_of,
     reverse_key,
 )
+from raft_dissect.streams.transport import Transport
 from raft_dissect.values import STREAM_KINDS, Diagnostic, Place, Stream
 from raft_dissect.wire import LAYOUTS
 
@@ -106,6 +107,7 @@ class Engine:
         self._options = FramerOptions(layout, keep_payload, hash_payload)
         self._events: list[Event] = []
         self._fragments = Fragments(self.statistics.skipped, self._events)
+        self._transport = Transport(self._events)
         self._fast = FastPath(layout, self._look_closer, self._framed)
         self._directions = self._fast.directions
         self._batch = MessageBatch(layout)
@@ -221,10 +223,16 @@ class Engine:
         """Take a segment of this direction's connection."""
         flags = segment.flags
         connection = direction.connection
+        if flags & SYN or connection.is_asking:
+            self._transport.answers(direction, segment, place)
         if flags & ACK:
             direction.peer.reassembly.acknowledge(segment.acknowledgement)
+            self._transport.acknowledges(direction.peer, segment.acknowledgement, place.time_ns)
+        self._transport.window(direction, segment, place)
         if segment.length:
             self._payload(direction, segment, place)
+        if flags & (FIN | RST):
+            self._transport.ends(connection, segment, place)
         if flags & FIN and direction.fin == UNKNOWN:
             direction.fin = direction.reassembly.position(segment.sequence) + segment.length
             direction.fin_place = place
@@ -264,10 +272,11 @@ class Engine:
     def _payload(self, direction: Direction, segment: Segment, place: Place) -> None:
         self._fast.order += 1
         before = direction.last
-        direction.seen(place)
-        direction.stray = None
         reassembly = direction.reassembly
         position = reassembly.position(segment.sequence) + (1 if segment.flags & SYN else 0)
+        self._transport.data(direction, segment, position, place)
+        direction.seen(place)
+        direction.stray = None
         chunk = Chunk(position, segment.data, position + segment.length, self._fast.order, place)
         reassembly.receive(chunk, segment, before)
         self._count_held(direction)
@@ -367,6 +376,8 @@ class Engine:
         if connection.closed:
             return
         connection.closed = True
+        if not connection.ignored:
+            self._transport.over(connection, self._fast.now)
         for direction in connection.directions:
             direction.catch_up()
             direction.reassembly.flush(direction.fin, direction.fin_place, direction.last)

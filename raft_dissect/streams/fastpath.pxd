@@ -10,6 +10,8 @@ from raft_dissect.values cimport Message
 
 cdef bint COMPILED
 cdef int _NOTHING, _NO_DATA, _IN_ORDER, _IGNORED, _MESSAGES, _PAYLOAD, _OTHER, _PLAIN_IPV4, _TCP, _ENDS, _SYN, _ACK
+cdef int _STAMPED_WORDS
+cdef long long _STAMP_OPTION, _NO_STAMP
 cdef long long _UNKNOWN, _MASK, _HALF, _ALWAYS_ZERO
 cdef int _IPV4, _IPV6
 cdef Py_ssize_t _BY_VERSION, _IPV4_HEADER, _IPV6_HEADER, _TCP_HEADER, _PREAMBLE, _PREAMBLE_AND_WORDS, _LAST_SLOT, _ENTRY
@@ -39,12 +41,15 @@ cdef class FastPath:
         ethertype=int, plain=bint, transport=Py_ssize_t, version=int, total=int, fragment=int, protocol=int, key=bytes,
         sequence="long long", acknowledgement="long long",
         words=int, flags=int, direction=Direction, hosts="unsigned long long", ease=int, payload=Py_ssize_t, expected="long long",
-        known="long long",
+        known="long long", peer=Direction, window=int, identification=int, head="long long",
     )
     cpdef run(self, PacketBlock block, MessageBatch batch)
 
     @cython.locals(slot=Py_ssize_t, direction=Direction)
     cdef Direction _find(self, unsigned long long hosts, unsigned long long ports, Py_ssize_t at)
+
+    @cython.locals(option="long long", stamp="long long")
+    cdef long long _stamp(self, Py_ssize_t transport, int words) except -2
 
     @cython.locals(framer=Framer, remaining="unsigned long long")
     cdef _payload(self, Direction direction, Py_ssize_t at, Py_ssize_t stop)

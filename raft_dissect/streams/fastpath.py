@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from raft_dissect import octets
 from raft_dissect.columns import WORDS
-from raft_dissect.streams import connections, framing, reassembly
+from raft_dissect.streams import connections, framing, reassembly, segments
 from raft_dissect.streams.link import LINK_TYPES
 from raft_dissect.streams.reassembly import Chunk
 from raft_dissect.values import Message
@@ -30,9 +30,9 @@ _NOTHING, _NO_DATA = connections.NOTHING, connections.NO_DATA
 _IN_ORDER, _IGNORED = connections.IN_ORDER, connections.IGNORED
 _MESSAGES, _PAYLOAD, _OTHER = framing.MESSAGES, framing.PAYLOAD, framing.OTHER
 _UNKNOWN = reassembly.UNKNOWN
+_NO_STAMP = segments.NO_STAMP
 
-NEVER = 2**63 - 1
-"""Nanoseconds since the Unix epoch: later than all capture times."""
+NEVER = connections.NEVER
 _IPV4, _IPV6 = 0x0800, 0x86DD
 _PLAIN_IPV4 = 0x45
 """Version 4, and a header of five words: no options."""
@@ -57,10 +57,14 @@ _LINKS: dict[str, tuple[int, int]] = {
     "linux_sll2": (20, 0),
 }
 """By kind of link: where the network header begins, and where the ethertype stands, if there is one."""
-_IPV4_HEADERS = struct.Struct(">BxHxxHxB2x12sIIBB").unpack_from
-"""IPv4 and TCP: version, total length, fragment bits, protocol, key, sequence, acknowledgement, words, flags."""
-_IPV6_HEADERS = struct.Struct(">BxxxHBx36sIIBB").unpack_from
-"""IPv6 and TCP: version, length, protocol, key, sequence, acknowledgement, words, flags."""
+_IPV4_HEADERS = struct.Struct(">BxHHHxB2x12sIIBBH").unpack_from
+"""IPv4 and TCP: version, total length, identification, fragment bits, protocol, key, then as with IPv6."""
+_IPV6_HEADERS = struct.Struct(">BxxxHBx36sIIBBH").unpack_from
+"""IPv6 and TCP: version, length, protocol, key, sequence, acknowledgement, words, flags, window."""
+_STAMP = struct.Struct(">II").unpack_from
+_STAMPED_WORDS = 8 << 4
+_STAMP_OPTION = 0x0101080A
+"""The timestamps option where it stands alone, as in segments.Segment.stamp."""
 
 _PREAMBLE = 16
 _PREAMBLE_AND_WORDS = _PREAMBLE + 40
@@ -167,7 +171,8 @@ class FastPath:
             else:
                 ethertype = _IPV6 if view[at] >> 4 == 6 else _IPV4
             if ethertype == _IPV6 and length >= least + _IPV6_HEADER - _IPV4_HEADER:
-                version, total, protocol, key, sequence, acknowledgement, words, flags = _IPV6_HEADERS(data, at)
+                version, total, protocol, key, sequence, acknowledgement, words, flags, window = _IPV6_HEADERS(data, at)
+                identification = 0
                 direction = directions.get(key)
                 plain = version >> 4 == 6 and protocol == _TCP
                 total = total + _IPV6_HEADER if total else 0
@@ -176,20 +181,26 @@ class FastPath:
                 closer(index)
                 continue
             elif COMPILED:
-                plain = view[at] == _PLAIN_IPV4 and not octets.u16be(view, at + 6) & 0x3FFF and view[at + 9] == _TCP
-                total = octets.u16be(view, at + 2)
+                head = octets.u32be(view, at + 6)
+                plain = view[at] == _PLAIN_IPV4 and not head & 0x3FFF0000 and head & 0xFF == _TCP
+                head = octets.u32be(view, at + 2)
+                total = head >> 16
+                identification = head & 0xFFFF
                 sequence = octets.u32be(view, at + 24)
                 acknowledgement = octets.u32be(view, at + 28)
-                words = view[at + 32]
-                flags = view[at + 33]
+                head = octets.u32be(view, at + 32)
+                words = head >> 24
+                flags = head >> 16 & 0xFF
+                window = head & 0xFFFF
                 hosts = octets.u32be(view, at + 12)
                 hosts = hosts << 32 | octets.u32be(view, at + 16)
                 direction = self._find(hosts, octets.u32be(view, at + 20), at + 12)
                 transport = at + _IPV4_HEADER
             else:
-                version, total, fragment, protocol, key, sequence, acknowledgement, words, flags = _IPV4_HEADERS(
-                    data, at
-                )
+                (
+                    version, total, identification, fragment, protocol, key,
+                    sequence, acknowledgement, words, flags, window,
+                ) = _IPV4_HEADERS(data, at)  # fmt: skip
                 direction = directions.get(key)
                 plain = version == _PLAIN_IPV4 and not fragment & 0x3FFF and protocol == _TCP
                 transport = at + _IPV4_HEADER
@@ -203,7 +214,7 @@ class FastPath:
             ease = direction.ease
             if ease == _IGNORED and not flags & _SYN:
                 continue
-            if ease == _NOTHING or flags & _ENDS:
+            if ease == _NOTHING or flags & _ENDS or not window:
                 closer(index)
                 continue
             expected = direction.reassembly.next
@@ -211,12 +222,25 @@ class FastPath:
                 closer(index)
                 continue
             # An acknowledgement of what was delivered says nothing new.
-            known = direction.peer.reassembly.next
-            if flags & _ACK and known != _UNKNOWN and (known - acknowledgement) & _MASK >= _HALF:
-                closer(index)
-                continue
+            peer = direction.peer
+            known = peer.reassembly.next
+            if flags & _ACK and known != _UNKNOWN:
+                if (known - acknowledgement) & _MASK >= _HALF:
+                    closer(index)
+                    continue
+                if peer.timed != _UNKNOWN and (acknowledgement - peer.timed) & _MASK < _HALF:
+                    peer.end_timing(time_ns)
             if payload != stop:
-                direction.reassembly.next = expected + stop - payload
+                direction.stream.segments += 1
+                direction.sent = expected
+                expected += stop - payload
+                direction.reassembly.next = expected
+                if identification:
+                    direction.identification = identification
+                else:
+                    direction.stamp = self._stamp(transport, words)
+                if time_ns >= direction.timed_from:
+                    direction.begin_timing(expected, time_ns)
                 direction.last_ns = time_ns
                 direction.last_frame = frame + index
                 direction.last_file = block.file
@@ -237,6 +261,17 @@ class FastPath:
         if direction is not None:
             self._slots[slot] = direction
         return direction
+
+    def _stamp(self, transport: int, words: int) -> int:
+        """The sender's clock in the timestamps option of the TCP header at a place of the buffer."""
+        if words & 0xF0 != _STAMPED_WORDS:
+            return _NO_STAMP
+        if COMPILED:
+            option = octets.u32be(self._view, transport + 20)
+            stamp = octets.u32be(self._view, transport + 24)
+        else:
+            option, stamp = _STAMP(self._data, transport + 20)
+        return stamp if option == _STAMP_OPTION else _NO_STAMP
 
     def _payload(self, direction: Direction, at: int, stop: int) -> None:
         """Take the next bytes of a stream."""

@@ -147,6 +147,16 @@ class Reassembly:
         """Whether data with this sequence number cannot belong to this stream."""
         return self.next != UNKNOWN and not -FAR <= self.position(sequence) - self.next <= FAR
 
+    def has(self, position: int, end: int) -> bool:
+        """Whether all of these bytes were delivered or wait behind a hole."""
+        position = max(position, self.next)
+        first = bisect_left(self._pending, (position - self._longest,))
+        for chunk in self._pending[first:]:
+            if position >= end or chunk.position > position:
+                break
+            position = max(position, chunk.end)
+        return position >= end
+
     def start(self, sequence: int) -> None:
         """Take a SYN with this sequence number."""
         self.origin = self.position(sequence) + 1

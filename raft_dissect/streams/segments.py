@@ -23,6 +23,10 @@ _MAX_NESTING = 8
 _TCP_HEAD = struct.Struct(">IIBB")
 
 FIN, SYN, RST, ACK = 1, 2, 4, 16
+NO_STAMP = -1
+_STAMPED_WORDS = 8
+_STAMP_OPTION = b"\x01\x01\x08\x0a"
+"""Two bytes of padding, and the option's kind and length (RFC 7323, appendix A)."""
 
 
 class Segment(NamedTuple):
@@ -42,6 +46,21 @@ class Segment(NamedTuple):
     """The packet that it is in, for those who must look at the header once more."""
     tcp: int
     """Where in the packet the TCP header begins."""
+    identification: int
+    """Of the IPv4 packet, which Linux counts up with each packet of a connection; 0 when there is none."""
+
+    @property
+    def window(self) -> int | None:
+        """As the header says it, before any scaling; None when the snaplen cut it off."""
+        field = self.packet[self.tcp + 14 : self.tcp + 16]
+        return int.from_bytes(field, "big") if len(field) == 2 else None
+
+    @property
+    def stamp(self) -> int:
+        """The sender's clock in the timestamps option where it stands alone, as Linux writes it; NO_STAMP otherwise."""
+        option = self.packet[self.tcp + 20 : self.tcp + 28]
+        alone = self.packet[self.tcp + 12] >> 4 == _STAMPED_WORDS and option[:4] == _STAMP_OPTION
+        return int.from_bytes(option[4:], "big") if alone and len(option) == 8 else NO_STAMP
 
 
 class Fragment(NamedTuple):
@@ -121,7 +140,8 @@ def _ipv4(data: bytes, offset: int, original_length: int) -> Segment | Fragment 
     total = data[offset + 2] << 8 | data[offset + 3]
     # Segments that the network card will cut are captured with a length of 0: then all that is left belongs to them.
     end = offset + total if total else original_length
-    return _tcp(data, offset + header_length, end, data[offset + 12 : offset + 20])
+    identification = data[offset + 4] << 8 | data[offset + 5]
+    return _tcp(data, offset + header_length, end, data[offset + 12 : offset + 20], identification)
 
 
 def _ipv4_fragment(data: bytes, offset: int, header_length: int) -> Fragment:
@@ -149,7 +169,7 @@ def _ipv6(data: bytes, offset: int, original_length: int) -> Segment | Fragment 
         return _ipv6_fragment(data, outer, offset, end)
     if protocol != _TCP:
         return inside(protocol, data, offset)
-    return _tcp(data, offset, end, hosts)
+    return _tcp(data, offset, end, hosts, 0)
 
 
 def _ipv6_fragment(data: bytes, outer: int, offset: int, end: int) -> Fragment | str:
@@ -164,7 +184,7 @@ def _ipv6_fragment(data: bytes, outer: int, offset: int, end: int) -> Fragment |
     return Fragment(key, header, position & 0xFFF8, bool(position & 1), data[start:end], end - start)
 
 
-def _tcp(data: bytes, offset: int, end: int, hosts: bytes) -> Segment | str:
+def _tcp(data: bytes, offset: int, end: int, hosts: bytes, identification: int) -> Segment | str:
     """The segment at `offset`; `end` is where the IP packet ends on the wire, before any link-layer padding."""
     if len(data) < offset + 14:
         return "cut TCP header"
@@ -173,4 +193,5 @@ def _tcp(data: bytes, offset: int, end: int, hosts: bytes) -> Segment | str:
     if start < offset + 20 or start > end:
         return "broken TCP header"
     key = hosts + data[offset : offset + 4]
-    return Segment(key, sequence, acknowledgement, flags, data[start:end], end - start, data, offset)
+    payload = data[start:end]
+    return Segment(key, sequence, acknowledgement, flags, payload, end - start, data, offset, identification)
