@@ -233,9 +233,9 @@ def test_windows_of_zero_are_those_of_tshark_and_probes_are_not_sent_again(tmp_p
     connection = Connection()
     closed = [numbered(windowed(connection.ack(300), 0), 100 + number) for number in range(3)]
     alive = numbered(connection.data(299, b""), 13)
-    probe = numbered(connection.data(299, DATA[299:300]), 14)
+    probe = numbered(connection.data(299, DATA[299:300]), 500)
     data = [*opened(connection), closed[0], alive, closed[1], probe, closed[2], connection.ack(300)]
-    data.append(numbered(connection.data(300, DATA[300:400]), 15))
+    data.append(numbered(connection.data(300, DATA[300:400]), 501))
     packets = capture(data, step_ns=300 * MILLISECOND)
     path = tmp_path / "window.pcap"
     path.write_bytes(capture_files.pcap(*packets))
