@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from raft_dissect import wire
 from raft_dissect.streams import Engine, engine
-from raft_dissect.values import Diagnostic, Message, Packet, StreamClosed, StreamOpened
+from raft_dissect.values import Diagnostic, Message, Packet, StreamClosed, StreamOpened, TransportEvent
 from tests import captures, golden_streams
 from tests.golden_streams import MESSAGES, GoldenStream
 from tests.packets import SECOND, START, Address, Connection, capture
@@ -29,7 +29,7 @@ MEBIBYTE = 1024 * 1024
 def assert_events(result: Result) -> None:
     """Nothing but events, and every one of them can be read."""
     for event in result.events:
-        assert isinstance(event, (Message, Diagnostic, StreamOpened, StreamClosed))
+        assert isinstance(event, (Message, Diagnostic, StreamOpened, StreamClosed, TransportEvent))
         message = event.message if isinstance(event, Diagnostic) else event
         if isinstance(message, Message):
             assert message.name in wire.MESSAGE_NUMBERS
