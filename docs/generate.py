@@ -109,7 +109,6 @@ def words() -> str:
         "`consequence` of an incompatibility": get_args(facts.Consequence),
         "`kind` of a finding": get_args(FindingKind),
         "`severity` of a finding": SEVERITIES,
-        "`kind` of a path's event": get_args(facts.PathEventKind),
         "`change` of a configuration": get_args(facts.ConfigurationChange),
         "`kind` of an event of a path": get_args(facts.PathEventKind),
         "`type` of an entry, or a number": tuple(table.ENTRY_TYPES.values()),

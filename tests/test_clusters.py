@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from raft_dissect import wire
+from raft_dissect.cluster.facts import PathEvent
 from raft_dissect.pipeline import analyze
 from raft_dissect.values import Packet, Place
 from tests.captures import packets
@@ -58,13 +59,15 @@ def begun_at(capture: Sequence[Packet], time_ns: int) -> Captured:
 
 
 def told(facts: ClusterFacts) -> Any:
-    """All that is told, without the numbers of frames."""
+    """All that is told, without the numbers of frames and streams."""
     return _timed(facts._replace(end=None))
 
 
 def _timed(value: Any) -> Any:
     if isinstance(value, Place):
         return value.time_ns
+    if isinstance(value, PathEvent):
+        value = value._replace(stream=None)
     if isinstance(value, tuple):
         return tuple(_timed(part) for part in value)
     return value
