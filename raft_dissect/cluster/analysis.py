@@ -137,7 +137,7 @@ class Analysis:
             return None
         end = Place(end_ns, 0)
         leaderships = self._leaders.leaderships(end)
-        elections = self._elections.elections(end)
+        elections = self._elections.elections(end, self._paths)
         traffic = self._flows.traffic()
         return ClusterFacts(
             self._servers.facts(),

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from raft_dissect.cluster.leaders import Leaders
     from raft_dissect.cluster.logs import Logs
     from raft_dissect.cluster.membership import Membership
+    from raft_dissect.cluster.paths import Paths
     from raft_dissect.cluster.servers import Server
     from raft_dissect.cluster.terms import Terms
     from raft_dissect.values import Message, Place
@@ -321,12 +322,12 @@ class Elections:
         leads = self._leaders.leads(voter, term) and self._campaigned.get(voter, 0) <= term
         return leads or voter in self._following
 
-    def elections(self, end: Place) -> tuple[Election, ...]:
+    def elections(self, end: Place, paths: Paths) -> tuple[Election, ...]:
         """Every round, in the order of the capture; `end` is the end of the capture."""
         rounds = sorted(self._rounds, key=lambda round_: round_.first)
-        return tuple(self._election(round_, end) for round_ in rounds)
+        return tuple(self._election(round_, end, paths) for round_ in rounds)
 
-    def _election(self, round_: _Round, end: Place) -> Election:
+    def _election(self, round_: _Round, end: Place, paths: Paths) -> Election:
         outcome, last = self._outcome(round_)
         if outcome == "abandoned" and end.time_ns - round_.first.time_ns < _PENDING_NS:
             outcome = "unknown"
@@ -344,6 +345,7 @@ class Elections:
             round_.first,
             None if round_.leader is None else round_.leader.name,
             None if round_.silence_ns is None else round_.silence_ns / 1e9,
+            _retransmissions(round_, paths),
         )
 
     def _outcome(self, round_: _Round) -> tuple[ElectionOutcome, Place]:
@@ -361,3 +363,11 @@ class Elections:
         if rivals and (round_.granted or any(reason == "already_voted" for _, reason in round_.refused)):
             return "split", round_.last
         return ("lost" if round_.refused else "abandoned"), round_.last
+
+
+def _retransmissions(round_: _Round, paths: Paths) -> int:
+    """The segments that the leader sent the candidate again while it was silent to it."""
+    if round_.leader is None or round_.silence_ns is None:
+        return 0
+    end = round_.first.time_ns
+    return paths.retransmissions(round_.leader, round_.candidate, end - round_.silence_ns, end)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import bisect_left, bisect_right, insort
 from typing import TYPE_CHECKING
 
 from raft_dissect.cluster.facts import PathEvent, PathFact
@@ -57,8 +57,8 @@ class _Path:
         """Of the streams that are over."""
         self.round_trips = Histogram()
         """Of the streams that are over."""
-        self.times: deque[int] = deque(maxlen=_MAX_TIMES)
-        """Of retransmissions, in nanoseconds since the epoch."""
+        self.times: list[int] = []
+        """Of retransmissions, in nanoseconds since the epoch, in their order."""
         self.first: Place | None = None
 
     def seen(self, place: Place) -> None:
@@ -132,7 +132,9 @@ class Paths:
             return
         path = self._path(stream)
         if kind == "retransmission":
-            path.times.append(place.time_ns)
+            insort(path.times, place.time_ns)
+            if len(path.times) > 2 * _MAX_TIMES:
+                del path.times[:_MAX_TIMES]
             path.add(PathEvent("retransmissions", 1, place, last, stream.number))
         else:
             path.add(PathEvent(kind, 1, place, last, stream.number))
@@ -142,7 +144,10 @@ class Paths:
 
         Of a path with very many only the latest are known.
         """
-        return sum(begin_ns <= time <= end_ns for path in self._between(sender, receiver) for time in path.times)
+        return sum(
+            bisect_right(path.times, end_ns) - bisect_left(path.times, begin_ns)
+            for path in self._between(sender, receiver)
+        )
 
     def round_trip(self, sender: Server, receiver: Server) -> Spread | None:
         """Seconds from a segment to its acknowledgement, at the place of the capture; None if there was none."""
