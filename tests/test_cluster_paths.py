@@ -66,6 +66,19 @@ def test_attempts_are_those_of_tshark_from_server_to_server(file: str) -> None:
 
 
 @needs_tshark
+def test_elections_name_the_retransmissions_of_tshark_while_the_leader_was_silent() -> None:
+    """The retransmissions begin after the last message that came through: none of them stands at its packet."""
+    (cluster,) = analyze(captures.PCAPS / PARTITIONED).clusters
+    silences = [election for election in cluster.elections if election.silent_seconds is not None]
+    for election in silences:
+        begin = election.place.time_ns / 1e9 - (election.silent_seconds or 0)
+        within = f"frame.time_epoch > {begin:.6f} && frame.number < {election.place.frame}"
+        again = tshark(PARTITIONED, f"tcp.analysis.retransmission && tcp.len > 0 && {within}")
+        assert election.retransmissions == again[election.leader, election.candidate]
+    assert sum(election.retransmissions > 0 for election in silences) > 5
+
+
+@needs_tshark
 def test_retransmissions_and_segments_are_those_of_tshark_from_server_to_server() -> None:
     again = tshark(PARTITIONED, "tcp.analysis.retransmission && tcp.len > 0")
     segments = tshark(PARTITIONED, "tcp.len > 0")
