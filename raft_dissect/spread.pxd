@@ -1,19 +1,25 @@
-# The types of what spread.py defines, for its compiled form. Sums and percentiles stay objects, since they are rare.
+# The types of what spread.py defines, for its compiled form.
 
 import cython
 
-
-cdef int _FINE
-cdef long long _EXACT
+cdef bint COMPILED
+cdef int _FINE, _EXACT, _BUCKETS
 
 
 cdef class Histogram:
-    cdef dict _buckets
-    cdef long long _lowest
+    cdef long long[::1] _counts
     cdef long long _highest
-    cdef public long long samples
+    cdef long long _lowest
+    cdef readonly long long samples
 
     @cython.locals(bucket="long long", shift=int)
     cpdef add(self, long long value, long long times=*)
 
+    @cython.locals(bucket=Py_ssize_t)
     cpdef merge(self, Histogram other)
+
+
+cdef object _no_counts()
+
+@cython.locals(shift=int)
+cdef int _shift(long long value) except -1

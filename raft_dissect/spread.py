@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from array import array
+from typing import NamedTuple, cast
 
 _FINE = 5
 """Each power of two is divided into 2**_FINE equal buckets, so a bucket's middle is at most 1.6 % from its values."""
 _EXACT = 2 << _FINE
 """Smaller values have a bucket of their own."""
+_BUCKETS = 60 << _FINE
+COMPILED = not __file__.endswith(".py")
 
 
 class Spread(NamedTuple):
@@ -28,30 +31,38 @@ class Spread(NamedTuple):
 class Histogram:
     """Counts integers from 0 to 2**62 in buckets that are as fine everywhere; smaller ones count as 0."""
 
-    __slots__ = ("_buckets", "_highest", "_lowest", "samples")
+    __slots__ = ("_counts", "_highest", "_lowest", "samples")
 
     def __init__(self) -> None:
-        self._buckets: dict[int, int] = {}
+        self._counts: list[int] | None = None  # made with the first value: most histograms of a capture stay empty
         self._lowest = 1 << 62
         self._highest = 0
         self.samples = 0
 
     def add(self, value: int, times: int = 1) -> None:
         """Count a value."""
+        if self._counts is None:
+            self._counts = _no_counts()
         value = max(value, 0)
-        self._lowest = min(self._lowest, value)
-        self._highest = max(self._highest, value)
+        if value < self._lowest:
+            self._lowest = value
+        if value > self._highest:
+            self._highest = value
         self.samples += times
         bucket = value
         if value >= _EXACT:
-            shift = value.bit_length() - _FINE - 1
+            shift = _shift(value) if COMPILED else value.bit_length() - _FINE - 1
             bucket = (shift << _FINE) + (value >> shift)
-        self._buckets[bucket] = self._buckets.get(bucket, 0) + times
+        self._counts[bucket] += times
 
     def merge(self, other: Histogram) -> None:
         """Count all that another one has counted."""
-        for bucket, times in other._buckets.items():
-            self._buckets[bucket] = self._buckets.get(bucket, 0) + times
+        if other._counts is None:
+            return
+        if self._counts is None:
+            self._counts = _no_counts()
+        for bucket in range(_BUCKETS):
+            self._counts[bucket] += other._counts[bucket]
         self._lowest = min(self._lowest, other._lowest)
         self._highest = max(self._highest, other._highest)
         self.samples += other.samples
@@ -61,9 +72,10 @@ class Histogram:
 
         Nanoseconds become seconds with the unit 1e9.
         """
-        if not self.samples:
+        counts = self._counts
+        if counts is None:
             return None
-        buckets = sorted(self._buckets.items())
+        buckets = [(bucket, counts[bucket]) for bucket in range(_BUCKETS) if counts[bucket]]
         percentiles = [self._percentile(buckets, percent) / unit for percent in (50, 95, 99)]
         low, middle, high = percentiles
         return Spread(self.samples, self._lowest / unit, low, middle, high, self._highest / unit)
@@ -75,6 +87,20 @@ class Histogram:
             if rank <= 0:
                 return min(max(_middle(bucket), self._lowest), self._highest)
         raise AssertionError("a rank is never more than the number of values")
+
+
+def _no_counts() -> list[int]:
+    return cast("list[int]", array("q", bytes(8 * _BUCKETS))) if COMPILED else [0] * _BUCKETS
+
+
+def _shift(value: int) -> int:
+    """By how many bits a value is shifted to be below `_EXACT`, in steps that need no object of Python."""
+    shift = 0
+    while value >> shift + 8 >= _EXACT:
+        shift += 8
+    while value >> shift >= _EXACT:
+        shift += 1
+    return shift
 
 
 def _middle(bucket: int) -> float:
