@@ -11,6 +11,7 @@ from raft_dissect.cluster.leaders import Leaders
 from raft_dissect.cluster.logs import Logs
 from raft_dissect.cluster.membership import Membership, Transfers
 from raft_dissect.cluster.paths import Paths
+from raft_dissect.cluster.replicated import loses_messages, replicated
 from raft_dissect.cluster.replication import Replication
 from raft_dissect.cluster.servers import Servers
 from raft_dissect.cluster.steady import Steady
@@ -73,6 +74,8 @@ class Analysis:
     def ask_all(self, event: Event) -> None:
         """Take one event and give it to every tracker, also where nothing new can be in it."""
         if isinstance(event, Diagnostic) and event.message is None:
+            if event.stream is not None and loses_messages(event):
+                self._replication.lost(self._servers.sender(event.stream), self._servers.receiver(event.stream))
             return
         self._end_steady()
         if isinstance(event, Message):
@@ -121,6 +124,7 @@ class Analysis:
         self._paths.stream(stream, place)
         sender, receiver = self._servers.sender(stream), self._servers.receiver(stream)
         self._elections.opened(sender, receiver)
+        self._replication.opened(sender, receiver)
         if self._servers.restarts.opened(stream, sender, receiver, place):
             self._terms.restarted(sender)
 
@@ -129,6 +133,7 @@ class Analysis:
         self._servers.restarts.closed(stream, sender, receiver, place, reason)
         self._leaders.closed(sender, place)
         self._elections.closed(sender, receiver, place)
+        self._replication.lost(sender, receiver)
 
     def facts(self, end_ns: int) -> ClusterFacts | None:
         """What is known; None when there was no message. `end_ns` is the capture's last time in nanoseconds."""
@@ -150,6 +155,7 @@ class Analysis:
             self._transfers.transfers(end),
             self._membership.configurations(),
             traffic,
+            *replicated(self._replication.progresses(), end),
             paths=self._paths.facts(end),
             incompatible=incompatibilities(self._servers.all(), traffic),
         )

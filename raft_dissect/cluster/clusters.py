@@ -256,6 +256,8 @@ class Clusters:
             cluster = self._clusters[stream].root
             self._keep(cluster, (event,))
             cluster.analysis.feed(event)
+        elif isinstance(event, Diagnostic) and event.stream in self._clusters:
+            self._clusters[event.stream].root.analysis.feed(event)
         elif _is_failure(event):
             self._failures.append(event)
             for cluster in self._live:

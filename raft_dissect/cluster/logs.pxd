@@ -17,6 +17,6 @@ cdef class Logs:
     cpdef Log of(self, server)
 
     @cython.locals(known=Recent)
-    cpdef extend(self, Log log, index, term, terms)
+    cpdef extend(self, Log log, index, term, words)
 
     cpdef acknowledge(self, Log log, index)

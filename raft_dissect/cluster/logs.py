@@ -9,6 +9,7 @@ from raft_dissect.cluster.recent import Recent
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from raft_dissect.cluster.extents import Words
     from raft_dissect.cluster.servers import Server
     from raft_dissect.values import Message
 
@@ -59,16 +60,15 @@ class Logs:
         """A leader sends entries, and has them."""
         fields = message.fields
         if "prev_log_term" in fields:
-            terms = [entry.term for entry in message.entries]
-            self.extend(self.of(leader), fields["prev_log_index"], fields["prev_log_term"], terms)
+            self.extend(self.of(leader), fields["prev_log_index"], fields["prev_log_term"], message.entries)
 
-    def extend(self, log: Log, index: int, term: int, terms: Iterable[int]) -> None:
-        """A server has the entry at `index`, which is of `term`, and behind it entries of `terms`."""
+    def extend(self, log: Log, index: int, term: int, words: Iterable[Words]) -> None:
+        """A server has the entry at `index`, which is of `term`, and the entries behind it."""
         known = self._terms
         known.remember(index, term)
-        for later in terms:
+        for word in words:
             index += 1
-            term = later
+            term = word[0]
             known.remember(index, term)
         last = (term, index)
         if log.last is None or last > log.last:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from raft_dissect.cluster.commits import LeaderLog, Voters
+from raft_dissect.cluster.extents import Extent
 from raft_dissect.cluster.facts import Rejection, Snapshot
+from raft_dissect.cluster.progress import Progress
 from raft_dissect.cluster.recent import Recent
 from raft_dissect.wire import table
+from raft_dissect.wire.codec import APPEND_ENTRIES_HEAD, ENTRY_STRUCT
 
 if TYPE_CHECKING:
     from raft_dissect.cluster.facts import RefusalReason, RejectionKind, SnapshotOutcome
@@ -44,13 +48,15 @@ class _Transfer:
 class Pair:
     """What a leader sent to one follower and waits for."""
 
-    __slots__ = ("pending", "sent")
+    __slots__ = ("pending", "progress", "sent")
 
-    def __init__(self) -> None:
+    def __init__(self, leader: Server, follower: Server, log: LeaderLog, holding: Extent) -> None:
         self.sent = Recent(_MIN_REQUESTS)
         """The term in which the leader sent what follows an index, by that index."""
         self.pending: list[_Transfer] = []
         """Snapshots that are not answered; the list stays the same object."""
+        self.progress = Progress(leader, follower, log, holding, self.pending)
+        log.followers.append(self.progress)
 
 
 class Replication:
@@ -64,6 +70,9 @@ class Replication:
         self._terms = terms
         self._logs = logs
         self._pairs: dict[tuple[Server, Server], Pair] = {}  # (leader, follower)
+        self._holdings: dict[Server, Extent] = {}
+        self._leader_logs: dict[Server, LeaderLog] = {}
+        self._voters = Voters()
         self._transfers: list[_Transfer] = []
         self.rejections: list[tuple[Server, Server, Rejection]] = []
 
@@ -71,8 +80,19 @@ class Replication:
         """What is between a leader and a follower, which stays the same object."""
         pair = self._pairs.get((leader, follower))
         if pair is None:
-            pair = self._pairs[leader, follower] = Pair()
+            pair = Pair(leader, follower, self._leader_log(leader), self._holding(follower))
+            self._pairs[leader, follower] = pair
         return pair
+
+    def _leader_log(self, leader: Server) -> LeaderLog:
+        log = self._leader_logs.get(leader)
+        if log is None:
+            log = self._leader_logs[leader] = LeaderLog(leader, self._holding(leader), self._voters)
+        return log
+
+    def _holding(self, server: Server) -> Extent:
+        """The entries that a server is known to have."""
+        return self._holdings.setdefault(server, Extent())
 
     def message(self, message: Message, sender: Server, receiver: Server) -> None:
         """Learn from one message."""
@@ -80,8 +100,12 @@ class Replication:
             self._append(message, sender, receiver)
         elif message.type == table.INSTALL_SNAPSHOT:
             self._install(message, sender, receiver, message.place)
-        elif message.type == table.APPEND_ENTRIES_RESULT and "last_log_index" in message.fields:
+        elif message.type == table.APPEND_ENTRIES_RESULT:
             self._result(message, sender, receiver)
+        elif message.type in (table.REQUEST_VOTE, table.REQUEST_VOTE_RESULT):
+            for progress in self.progresses():
+                if progress.follower is sender:
+                    progress.excuse()
 
     def unfinished(self, message: Message, sender: Server, receiver: Server) -> None:
         """A message was cut off before its end."""
@@ -91,29 +115,63 @@ class Replication:
     def _append(self, message: Message, leader: Server, follower: Server) -> None:
         self._logs.sent(message, leader)
         fields = message.fields
+        pair = self.pair(leader, follower)
         if "prev_log_index" in fields:
-            self.pair(leader, follower).sent.remember(fields["prev_log_index"], fields["term"])
+            pair.sent.remember(fields["prev_log_index"], fields["term"])
+        place, progress, entries = message.place, pair.progress, message.entries
+        if fields.get("n_entries") != len(entries):
+            count = max(message.preamble.header_length - APPEND_ENTRIES_HEAD.size, 0) // ENTRY_STRUCT.size
+            progress.count_cut(count, message.payload_length or 0, place)
+            return
+        term, index = fields["term"], fields["prev_log_index"]
+        if term < max(self._terms.current(leader), progress.term):
+            # It was queued for a server that could not be reached, and its leader has stepped down since.
+            progress.count(entries, *place)
+            return
+        progress.log.ask_anew()
+        progress.append(term, index, fields["prev_log_term"], fields["leader_commit"], entries, *place)
+        for number, entry in enumerate(entries):
+            servers = message.change(number) if entry.type == table.CHANGE else None
+            if servers is not None:
+                self._voters.change(index + 1 + number, entry.term, index + len(entries), servers)
 
     def _install(self, message: Message, leader: Server, follower: Server, finished: Place | None) -> None:
         transfer = _Transfer(message, leader, follower, finished)
         self._transfers.append(transfer)
+        pair = self.pair(leader, follower)
+        pair.progress.snapshot()
+        if message.configuration and "last_index" in message.fields:
+            self._voters.snapshot(message.fields["conf_index"], message.fields["last_index"], message.configuration)
         if finished is not None:
-            pending = self.pair(leader, follower).pending
+            pending = pair.pending
             pending.append(transfer)
             del pending[:-_MAX_PENDING]
 
     def _result(self, message: Message, follower: Server, leader: Server) -> None:
         fields = message.fields
         pair = self.pair(leader, follower)
-        if fields["rejected"]:
+        pair.progress.log.ask_anew()
+        if "last_log_index" not in fields:
+            pair.progress.cut_result()
+        elif fields["rejected"]:
             self._rejected(message, follower, leader, pair)
-            return
-        if pair.pending:
-            self.installed(message, follower, pair.pending)
-        self._logs.acknowledge(self._logs.of(follower), fields["last_log_index"])
+        else:
+            self.success(message, follower, pair)
+            self._logs.acknowledge(self._logs.of(follower), fields["last_log_index"])
 
-    def installed(self, message: Message, follower: Server, pending: list[_Transfer]) -> None:
-        """See whether a success means that a snapshot has arrived."""
+    def success(self, message: Message, follower: Server, pair: Pair) -> None:
+        """A follower has what it was sent: a snapshot, or entries."""
+        fields, place = message.fields, message.place
+        progress = pair.progress
+        transfer = self._installed(message, follower, pair.pending) if pair.pending else None
+        if transfer is None:
+            progress.success(fields["term"], fields["last_log_index"], message.first.time_ns, *place)
+        else:
+            sent = transfer.message.fields
+            progress.installed(sent["last_index"], sent.get("last_term"), place)
+
+    def _installed(self, message: Message, follower: Server, pending: list[_Transfer]) -> _Transfer | None:
+        """The snapshot that has arrived when a follower says this."""
         fields = message.fields
         acknowledged = fields["last_log_index"]
         for transfer in list(pending):
@@ -125,7 +183,8 @@ class Replication:
                 had = self._logs.highest(follower) >= last_index
                 _answer(transfer, pending, message.place, "already_had" if had else "installed")
                 self._drop_repeated(pending, last_index)
-                return
+                return transfer
+        return None
 
     def _drop_repeated(self, pending: list[_Transfer], last_index: int) -> None:
         """Copies of a snapshot that arrived while it was being installed are dropped without an answer."""
@@ -144,6 +203,7 @@ class Replication:
             reason: RefusalReason = "stale_term" if fields["term"] > term else "write_failed"
         else:
             reason = self._reason(message, follower, leader, pair.sent)
+            pair.progress.rejected(fields["term"], rejected, message.first.time_ns, message.place)
         kind: RejectionKind = "append_entries" if refused is None else "install_snapshot"
         last = fields["last_log_index"]
         rejection = Rejection(kind, follower.name, leader.name, fields["term"], reason, rejected, last, message.place)
@@ -163,6 +223,22 @@ class Replication:
             # cowsql caps the hint below the rejected index, so it does not tell that the log reaches further.
             return "term_mismatch"
         return "no_such_entry"
+
+    def opened(self, sender: Server, receiver: Server) -> None:
+        """A server opened a connection to another."""
+        self.pair(sender, receiver).progress.opened()
+        self.pair(receiver, sender).progress.excuse()
+
+    def lost(self, sender: Server, receiver: Server) -> None:
+        """A connection ended, or messages on it are not in the capture."""
+        self.pair(sender, receiver).progress.lost()
+        answers = self.pair(receiver, sender).progress
+        answers.lost()
+        answers.hears = False
+
+    def progresses(self) -> list[Progress]:
+        """What is replicated by each leader to each follower."""
+        return [pair.progress for pair in self._pairs.values()]
 
     def snapshots(self, end: Place) -> tuple[Snapshot, ...]:
         """Every snapshot that was sent, in the order of the capture; `end` is the end of the capture."""

@@ -5,6 +5,7 @@ import cython
 from raft_dissect.cluster.elections cimport Elections
 from raft_dissect.cluster.leaders cimport Reign
 from raft_dissect.cluster.logs cimport Log, Logs
+from raft_dissect.cluster.progress cimport Progress
 from raft_dissect.cluster.replication cimport Pair
 from raft_dissect.cluster.servers cimport Server
 from raft_dissect.cluster.traffic cimport Flow
@@ -14,7 +15,7 @@ from raft_dissect.values cimport Message
 cdef bytes _NOT_STALE
 cdef str _APPEND, _RESULT
 cdef Py_ssize_t _APPEND_LENGTH, _RESULT_LENGTH, _PREAMBLE_LENGTH
-cdef object _ENTRY_LENGTH, _unpack_append, _unpack_result
+cdef object _ENTRY_LENGTH, _unpack_append, _unpack_entry, _unpack_result
 
 
 cdef class Conversation:
@@ -26,6 +27,7 @@ cdef class Conversation:
     cdef public Logs logs
     cdef public Log log
     cdef public Pair pair
+    cdef public Progress progress
     cdef public long long order
     cdef public long long rows
     cdef public long long size

@@ -25,13 +25,16 @@ from raft_dissect.wire.codec import (
     APPEND_ENTRIES_HEAD,
     APPEND_ENTRIES_RESULT_HEAD,
     ENTRY_STRUCT,
-    entry_terms,
+    entry_words,
 )
 from raft_dissect.wire.table import APPEND_ENTRIES, APPEND_ENTRIES_RESULT
 from raft_dissect.wire.table import PREAMBLE_LENGTH as _PREAMBLE_LENGTH
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from raft_dissect.cluster.elections import Elections
+    from raft_dissect.cluster.extents import Words
     from raft_dissect.cluster.leaders import Leaders, Reign
     from raft_dissect.cluster.logs import Logs
     from raft_dissect.cluster.replication import Pair, Replication
@@ -49,6 +52,7 @@ _APPEND_LENGTH = APPEND_ENTRIES_HEAD.size
 _RESULT_LENGTH = APPEND_ENTRIES_RESULT_HEAD.size
 _ENTRY_LENGTH = ENTRY_STRUCT.size
 _unpack_append = APPEND_ENTRIES_HEAD.unpack_from
+_unpack_entry = ENTRY_STRUCT.unpack_from
 _unpack_result = APPEND_ENTRIES_RESULT_HEAD.unpack_from
 
 
@@ -63,6 +67,7 @@ class Conversation:
         "order",
         "pair",
         "preamble",
+        "progress",
         "rows",
         "seen_file",
         "seen_frame",
@@ -85,6 +90,8 @@ class Conversation:
         self.since_ns = since.time_ns
         self.flow = flow
         self.pair = pair
+        self.progress = pair.progress
+        self.progress.log.ask_anew()
         self.logs = trackers.logs
         self.log = trackers.logs.of(sender)
         self.order = 0
@@ -159,7 +166,7 @@ class Appends(Conversation):
             return False
         if len(header) != self.header_length or message.changes or place < self.since:
             return False
-        term, index, previous_term, _, n_entries = _unpack_append(header)
+        term, index, previous_term, commit, n_entries = _unpack_append(header)
         if term != self.term or n_entries > (self.header_length - _APPEND_LENGTH) // _ENTRY_LENGTH:
             return False
         if message.missing == 0 and not (self.fresh if header[-8:] == _NOT_STALE else self.stale):
@@ -167,8 +174,10 @@ class Appends(Conversation):
         self.flow.count(_APPEND, self.header_length, message.payload_length)
         self.seen(place.time_ns, place.frame, place.file, order)
         self.reign.heard(place.time_ns, place.frame, place.file)
-        self.logs.extend(self.log, index, previous_term, entry_terms(header, n_entries) if n_entries else ())
+        words = tuple(entry_words(header, n_entries)) if n_entries else ()
+        self.logs.extend(self.log, index, previous_term, words)
         self.pair.sent.remember(index, term)
+        self.progress.append(term, index, previous_term, commit, words, place.time_ns, place.frame, place.file)
         return True
 
     def takes_row(self, batch: MessageBatch, row: int, order: int) -> bool:
@@ -190,9 +199,15 @@ class Appends(Conversation):
         self.reign.heard(time_ns, frame, batch.file)
         index = batch.word1[row]
         entries = batch.word4[row]
-        terms = entry_terms(batch.buffer[end - size : end], entries) if entries else ()
-        self.logs.extend(self.log, index, batch.word2[row], terms)
-        self.pair.sent.remember(index, self.term)
+        words: Sequence[Words] = ()
+        if entries == 1:
+            words = (_unpack_entry(batch.buffer, end - size + _APPEND_LENGTH),)
+        elif entries:
+            words = tuple(entry_words(batch.buffer[end - size : end], entries))
+        term, previous_term = self.term, batch.word2[row]
+        self.logs.extend(self.log, index, previous_term, words)
+        self.pair.sent.remember(index, term)
+        self.progress.append(term, index, previous_term, batch.word3[row], words, time_ns, frame, batch.file)
         return True
 
     def _continues(self, preamble: Preamble) -> bool:
@@ -241,8 +256,7 @@ class Results(Conversation):
         self.flow.count(_RESULT, self.header_length, message.payload_length)
         self.seen(place.time_ns, place.frame, place.file, order)
         self.answered_ns, self.answered_frame, self.answered_file = place
-        if self.pair.pending:
-            self.replication.installed(message, self.sender, self.pair.pending)
+        self.replication.success(message, self.sender, self.pair)
         self.logs.acknowledge(self.log, index)
         return True
 
@@ -260,7 +274,9 @@ class Results(Conversation):
         self.answered_ns = time_ns
         self.answered_frame = frame
         self.answered_file = batch.file
-        self.logs.acknowledge(self.log, batch.word2[row])
+        index = batch.word2[row]
+        self.progress.success(self.term, index, time_ns, time_ns, frame, batch.file)
+        self.logs.acknowledge(self.log, index)
         return True
 
     def tell(self) -> None:
