@@ -171,6 +171,12 @@ class Progress:
             else:
                 self.other_types[kind] = self.other_types.get(kind, 0) + 1
 
+    def late(self, term: int, index: int, index_term: int, words: tuple[Words, ...], place: Place) -> None:
+        """Count a request of a term that is over; it tells nothing of the leader's log, and is refused when it arrives."""
+        self.count(words, *place)
+        self._number += 1
+        self.waiting.add(Request(self._number, term, index, index_term, words, False, *place), False)
+
     def count_cut(self, entries: int, size: int, place: Place) -> None:
         """Count a request with so many entries, of which too little was captured to know its result by the index."""
         self.count((), *place)

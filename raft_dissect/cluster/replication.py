@@ -126,7 +126,7 @@ class Replication:
         term, index = fields["term"], fields["prev_log_index"]
         if term < max(self._terms.current(leader), progress.term):
             # It was queued for a server that could not be reached, and its leader has stepped down since.
-            progress.count(entries, *place)
+            progress.late(term, index, fields["prev_log_term"], entries, place)
             return
         progress.log.ask_anew()
         progress.append(term, index, fields["prev_log_term"], fields["leader_commit"], entries, *place)
