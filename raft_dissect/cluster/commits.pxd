@@ -51,5 +51,5 @@ cdef class LeaderLog:
     cdef _prepare(self, ids)
     cpdef acknowledged(self, index, long long time_ns)
 
-    @cython.locals(elapsed="long long")
+    @cython.locals(elapsed="long long", slot=Py_ssize_t)
     cdef _commit(self, index, long long time_ns)

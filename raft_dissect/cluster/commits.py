@@ -211,10 +211,12 @@ class LeaderLog:
             self._commit(majority, time_ns)
 
     def _commit(self, index: int, time_ns: int) -> None:
-        last = min(index, self.end)
+        last = index if index < self.end else self.end
         first = max(self.committed, self._base, self.end - self._mask - 1) + 1
-        for at in range(first, last + 1):
-            elapsed = time_ns - self._times[at & self._mask]
+        self.committed = index
+        slot = last & self._mask
+        for _ in range(last - first + 1):
+            elapsed = time_ns - self._times[slot]
             if elapsed >= 0:
                 self.seconds.add(elapsed)
-        self.committed = index
+            slot = slot - 1 & self._mask

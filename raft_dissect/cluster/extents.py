@@ -36,7 +36,10 @@ class Extent:
 
         What is not contiguous with them is forgotten.
         """
-        if index != self.end or not self._starts:
+        if index > self.end or not self._starts:
+            self._begin(index + 1, words)
+            return 0
+        if index != self.end:
             return self._put(index, words)
         for word in words:
             index += 1
@@ -50,7 +53,9 @@ class Extent:
         if index == self.end and term == self.term:
             return
         if index > self.end or self._term_at(index) != term:
-            self._begin(index, [(term, 0, 0)])
+            self._begin(index, ())
+            self._run(index, term)
+            self.end = index
 
     def _put(self, index: int, words: Sequence[Words]) -> int:
         known = [self._term_at(at) for at in range(index + 1, index + 1 + len(words))]
@@ -60,7 +65,7 @@ class Extent:
             self.replaced = (first, self.end - first + 1)
             self._cut(first)
         last = index + len(words)
-        if not self._starts or index > self.end or last < self._first - 1:
+        if not self._starts or last < self._first - 1:
             self._begin(index + 1, words)
         else:
             if index + 1 < self._first:
@@ -76,13 +81,15 @@ class Extent:
 
     def _begin(self, first: int, words: Sequence[Words]) -> None:
         """Forget everything, and know these entries only."""
-        self._starts, self._terms = [], []
+        self._starts.clear()
+        self._terms.clear()
         self._first = first
-        self.end = first - 1
+        index = first - 1
         for word in words:
-            self.end += 1
-            if not self._starts or word[0] != self.term:
-                self._run(self.end, word[0])
+            index += 1
+            if index == first or word[0] != self.term:
+                self._run(index, word[0])
+        self.end = index
 
     def _prepend(self, first: int, words: Sequence[Words]) -> None:
         before = Extent()

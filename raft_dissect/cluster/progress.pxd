@@ -9,6 +9,8 @@ from raft_dissect.cluster.requests cimport Request, Waiting
 from raft_dissect.cluster.servers cimport Server
 from raft_dissect.spread cimport Histogram
 
+cdef long _COMMAND
+
 
 cdef class Progress:
     cdef readonly Server leader
@@ -44,7 +46,6 @@ cdef class Progress:
     cdef Extent _sent
     cdef long long _sent_ns
     cdef long long _heard_ns
-    cdef long long _number
     cdef bint _sure
     cdef list _early
 
@@ -53,7 +54,7 @@ cdef class Progress:
         self, term, index, index_term, commit, words, long long time_ns, long long frame, long file
     )
 
-    @cython.locals(size="long long")
+    @cython.locals(size="long long", kind=long)
     cpdef count(self, words, long long time_ns, long long frame, long file)
 
     cdef _begin(self, term)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from raft_dissect.cluster.catchups import Catching
 from raft_dissect.cluster.extents import Extent
 from raft_dissect.cluster.lags import Lags
-from raft_dissect.cluster.requests import Request, Waiting
+from raft_dissect.cluster.requests import Waiting
 from raft_dissect.spread import Histogram
 from raft_dissect.values import Place
 from raft_dissect.wire import table
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from raft_dissect.cluster.commits import LeaderLog
     from raft_dissect.cluster.extents import Words
+    from raft_dissect.cluster.requests import Request
     from raft_dissect.cluster.servers import Server
 
 _MAX_EARLY = 64
@@ -45,7 +46,6 @@ class Progress:
     __slots__ = (
         "_early",
         "_heard_ns",
-        "_number",
         "_sent",
         "_sent_ns",
         "_sure",
@@ -114,7 +114,6 @@ class Progress:
         self._sent = Extent()
         self._sent_ns = -1
         self._heard_ns = -1
-        self._number = 0
         self._sure = False
         """Whether no answers can come to requests that were not seen."""
         self._early: list[tuple[int, int, int]] = []
@@ -146,10 +145,9 @@ class Progress:
         waiting = self.waiting
         if not self._sure and self._heard_ns >= 0 and not len(waiting):
             self._sure = True
-        self._number += 1
         writes = len(words) > again
         due = time_ns >= self._heard_ns and not (words and self.pending)
-        waiting.add(Request(self._number, term, index, index_term, words, due, time_ns, frame, file), writes)
+        waiting.add(term, index, index_term, words, writes, due, time_ns, frame, file)
         if self._early:
             self._answered_early(time_ns)
 
@@ -172,10 +170,10 @@ class Progress:
                 self.other_types[kind] = self.other_types.get(kind, 0) + 1
 
     def late(self, term: int, index: int, index_term: int, words: tuple[Words, ...], place: Place) -> None:
-        """Count a request of a term that is over; it tells nothing of the leader's log, and is refused when it arrives."""
+        """Count a request of a term that is over: it tells nothing of the leader's log, and will be refused."""
         self.count(words, *place)
-        self._number += 1
-        self.waiting.add(Request(self._number, term, index, index_term, words, False, *place), False)
+        time_ns, frame, file = place
+        self.waiting.add(term, index, index_term, words, False, False, time_ns, frame, file)
 
     def count_cut(self, entries: int, size: int, place: Place) -> None:
         """Count a request with so many entries, of which too little was captured to know its result by the index."""
@@ -191,7 +189,7 @@ class Progress:
         self.term = term
         self.match = -1
         self._sent_ns = -1
-        self.waiting.excused = self._number
+        self.waiting.excuse()
         if self.catching:
             self.catching[-1].over = True
         if self.log.term != term:
@@ -275,7 +273,8 @@ class Progress:
             self.answered += 1
             if self._sure and first_ns >= request.time_ns:
                 self.times.add(first_ns - request.time_ns)
-        if term == self.term or self.term < 0:
+        one_sided = not self.requests
+        if one_sided or (request is not None and request.term == term):
             if not self.catching or self.catching[-1].over:
                 self.catching.append(Catching(self.leader, self.follower, term, place))
             self.catching[-1].refused()
@@ -311,11 +310,7 @@ class Progress:
         """The leader opened a connection to the follower."""
         if not self.requests:
             self._sure = True
-        self.waiting.excused = self._number
-
-    def excuse(self) -> None:
-        """What waits may never be answered."""
-        self.waiting.excused = self._number
+        self.waiting.excuse()
 
     def lost(self) -> None:
         """Requests or their answers may be missing from the capture, or may never arrive."""

@@ -105,7 +105,7 @@ class Replication:
         elif message.type in (table.REQUEST_VOTE, table.REQUEST_VOTE_RESULT):
             for progress in self.progresses():
                 if progress.follower is sender:
-                    progress.excuse()
+                    progress.waiting.excuse()
 
     def unfinished(self, message: Message, sender: Server, receiver: Server) -> None:
         """A message was cut off before its end."""
@@ -227,7 +227,7 @@ class Replication:
     def opened(self, sender: Server, receiver: Server) -> None:
         """A server opened a connection to another."""
         self.pair(sender, receiver).progress.opened()
-        self.pair(receiver, sender).progress.excuse()
+        self.pair(receiver, sender).progress.waiting.excuse()
 
     def lost(self, sender: Server, receiver: Server) -> None:
         """A connection ended, or messages on it are not in the capture."""

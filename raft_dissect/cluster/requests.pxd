@@ -6,25 +6,31 @@ cdef Py_ssize_t _MAX_WAITING, _MAX_SEARCHED
 
 
 cdef class Request:
-    cdef readonly long long number
-    cdef readonly object term
-    cdef readonly object index
-    cdef readonly object index_term
-    cdef readonly tuple words
-    cdef readonly object end
-    cdef readonly bint due
-    cdef readonly long long time_ns
-    cdef readonly long long frame
-    cdef readonly long file
+    cdef public long long number
+    cdef public object term
+    cdef public object index
+    cdef public object index_term
+    cdef public tuple words
+    cdef public object end
+    cdef public bint due
+    cdef public long long time_ns
+    cdef public long long frame
+    cdef public long file
 
 
 cdef class Waiting:
     cdef object _quick
     cdef object _writes
-    cdef public long long excused
+    cdef readonly long long number
+    cdef long long _excused
     cdef readonly long long overdue
 
-    cpdef add(self, Request request, bint writes)
+    @cython.locals(request=Request)
+    cpdef add(
+        self, term, index, index_term, tuple words, bint writes, bint due, long long time_ns, long long frame, long file
+    )
+
+    cpdef excuse(self)
     cpdef Request answered(self, term, index)
 
     @cython.locals(request=Request)

@@ -26,58 +26,74 @@ class Request:
 
     __slots__ = ("due", "end", "file", "frame", "index", "index_term", "number", "term", "time_ns", "words")
 
-    def __init__(
-        self,
-        number: int,
-        term: int,
-        index: int,
-        index_term: int,
-        words: Sequence[Words],
-        due: bool,
-        time_ns: int,
-        frame: int,
-        file: int,
-    ) -> None:
-        self.number = number
-        """Counts the requests to this follower."""
-        self.term = term
-        self.index = index
-        """Of the entry before the first one."""
-        self.index_term = index_term
-        self.words = words
-        self.end = index + len(words)
-        """Index of its last entry, or of the one that it would follow."""
-        self.due = due
-        """Whether nothing allows to leave it without an answer."""
-        self.time_ns = time_ns
-        """Of its last packet, as are `frame` and `file`."""
-        self.frame = frame
-        self.file = file
+    number: int
+    """Counts the requests to this follower."""
+    term: int
+    index: int
+    """Of the entry before the first one."""
+    index_term: int
+    words: Sequence[Words]
+    end: int
+    """Index of its last entry, or of the one that it would follow."""
+    due: bool
+    """Whether nothing allows to leave it without an answer."""
+    time_ns: int
+    """Of its last packet, as are `frame` and `file`."""
+    frame: int
+    file: int
 
 
 class Waiting:
     """The requests of a leader to one follower that wait for their results."""
 
-    __slots__ = ("_quick", "_writes", "excused", "overdue")
+    __slots__ = ("_excused", "_quick", "_writes", "number", "overdue")
 
     def __init__(self) -> None:
         self._quick: deque[Request] = deque()
         """With nothing that the follower would have to write, so far as is known."""
         self._writes: deque[Request] = deque()
-        self.excused = 0
-        """Requests up to this number may have lost their answers, or may never get any."""
+        self.number = 0
+        """Requests so far."""
+        self._excused = 0  # requests up to this number may have lost their answers, or may never get any
         self.overdue = 0
         """Requests of which it is certain that they get no answer any more, although one was due."""
 
     def __len__(self) -> int:
         return len(self._quick) + len(self._writes)
 
-    def add(self, request: Request, writes: bool) -> None:
+    def add(
+        self,
+        term: int,
+        index: int,
+        index_term: int,
+        words: Sequence[Words],
+        writes: bool,
+        due: bool,
+        time_ns: int,
+        frame: int,
+        file: int,
+    ) -> None:
         """Wait for the result of a request; `writes` says whether it has entries that were not sent before."""
+        self.number += 1
+        request = Request()
+        request.number = self.number
+        request.term = term
+        request.index = index
+        request.index_term = index_term
+        request.words = words
+        request.end = index + len(words)
+        request.due = due
+        request.time_ns = time_ns
+        request.frame = frame
+        request.file = file
         waiting = self._writes if writes else self._quick
         waiting.append(request)
         if len(waiting) > _MAX_WAITING:
             self._pass(waiting)
+
+    def excuse(self) -> None:
+        """What waits may never be answered."""
+        self._excused = self.number
 
     def clear(self) -> None:
         """Wait no more: the results may never be seen."""
@@ -141,13 +157,13 @@ class Waiting:
     def _pass(self, waiting: deque[Request]) -> None:
         """The first of those that wait gets no answer any more."""
         request = waiting.popleft()
-        if request.due and request.number > self.excused:
+        if request.due and request.number > self._excused:
             self.overdue += 1
 
     def due_before(self, time_ns: int) -> int:
         """How many requests from before a time wait for an answer that is due."""
         return sum(
-            request.due and request.number > self.excused and request.time_ns < time_ns
+            request.due and request.number > self._excused and request.time_ns < time_ns
             for waiting in (self._quick, self._writes)
             for request in waiting
         )
