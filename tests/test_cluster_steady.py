@@ -164,7 +164,7 @@ FIELDS = st.fixed_dictionaries(
     {"term": st.sampled_from([1, 2, 2, 2, 3, LARGEST])},
     optional={
         name: st.sampled_from([0, 1, 2, 3, 2**63, LARGEST])
-        for name in ("prev_log_index", "prev_log_term", "last_log_index", "last_index", "candidate_id")
+        for name in ("prev_log_index", "prev_log_term", "leader_commit", "last_log_index", "last_index", "candidate_id")
     }
     | {name: st.sampled_from([0, 0, 0, 1]) for name in ("rejected", "vote_granted", "pre_vote", "disrupt_leader")},
 )

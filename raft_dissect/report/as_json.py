@@ -10,6 +10,7 @@ from raft_dissect.report.records import Records, configuration_record
 if TYPE_CHECKING:
     from raft_dissect.cluster import ClusterFacts
     from raft_dissect.cluster.facts import (
+        CatchUp,
         ConfigurationFact,
         Election,
         Incompatibility,
@@ -17,16 +18,19 @@ if TYPE_CHECKING:
         Leadership,
         PathFact,
         Rejection,
+        ReplicationFact,
         ServerFact,
         ServerName,
         Snapshot,
         TermChange,
         Traffic,
         Transfer,
+        Truncation,
     )
     from raft_dissect.diagnosis.findings import Finding
     from raft_dissect.report.model import CaptureFacts, Report
     from raft_dissect.report.times import Clock
+    from raft_dissect.spread import Spread
     from raft_dissect.values import Place
 
 Record = dict[str, Any]
@@ -100,6 +104,9 @@ class _Writer:
             "traffic": [self._traffic(traffic) for traffic in facts.traffic],
             "incompatible": [self._incompatibility(pair) for pair in facts.incompatible],
             "paths": [self._path(path) for path in facts.paths],
+            "replication": [self._replication(fact) for fact in facts.replication],
+            "catch_ups": [self._catch_up(catch_up) for catch_up in facts.catch_ups],
+            "truncations": [self._truncation(truncation) for truncation in facts.truncations],
         }
 
     def _place(self, place: Place) -> Record:
@@ -281,6 +288,57 @@ class _Writer:
                 for event in path.events
             ],
         }
+
+    def _replication(self, fact: ReplicationFact) -> Record:
+        return {
+            **self._place(fact.place),
+            "leader": fact.leader,
+            "follower": fact.follower,
+            "last": self._time(fact.last),
+            "requests": fact.requests,
+            "heartbeats": fact.heartbeats,
+            "answered": fact.answered,
+            "unanswered": fact.unanswered,
+            "entries": fact.entries,
+            "bytes": fact.bytes,
+            "again": fact.again,
+            "types": dict(fact.types),
+            "sizes": _spread(fact.sizes),
+            "heartbeat_seconds": _spread(fact.heartbeat_seconds),
+            "ack_seconds": _spread(fact.ack_seconds),
+            "network_seconds": fact.network_seconds,
+            "follower_seconds": _spread(fact.follower_seconds),
+            "commit_seconds": _spread(fact.commit_seconds),
+            "lag": [{**self._place(lag.place), "entries": lag.entries, "bytes": lag.bytes} for lag in fact.lag],
+        }
+
+    def _catch_up(self, catch_up: CatchUp) -> Record:
+        return {
+            **self._place(catch_up.place),
+            "leader": catch_up.leader,
+            "follower": catch_up.follower,
+            "term": catch_up.term,
+            "rejections": catch_up.rejections,
+            "matched": catch_up.matched,
+            "behind": catch_up.behind,
+            "snapshot": catch_up.snapshot,
+            "seconds": catch_up.seconds,
+            "finished": self._time(catch_up.finished),
+        }
+
+    def _truncation(self, truncation: Truncation) -> Record:
+        return {
+            **self._place(truncation.place),
+            "follower": truncation.follower,
+            "leader": truncation.leader,
+            "term": truncation.term,
+            "first_index": truncation.first_index,
+            "entries": truncation.entries,
+        }
+
+
+def _spread(spread: Spread | None) -> Record | None:
+    return None if spread is None else spread._asdict()
 
 
 def _seconds(first: Place, last: Place) -> float:
