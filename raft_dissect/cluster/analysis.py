@@ -133,7 +133,7 @@ class Analysis:
         self._servers.restarts.closed(stream, sender, receiver, place, reason)
         self._leaders.closed(sender, place)
         self._elections.closed(sender, receiver, place)
-        self._replication.lost(sender, receiver)
+        self._replication.closed(sender, receiver)
 
     def facts(self, end_ns: int) -> ClusterFacts | None:
         """What is known; None when there was no message. `end_ns` is the capture's last time in nanoseconds."""

@@ -32,6 +32,8 @@ cdef class LeaderLog:
     cdef long long[::1] _sizes
     cdef object _base
     cdef object _own
+    cdef long long _count
+    cdef long long _done
     cdef long long _sum
     cdef object _ids
     cdef Py_ssize_t _asked
@@ -41,15 +43,15 @@ cdef class LeaderLog:
     cpdef begin(self, term)
     cpdef sent(self, index, term, commit, words, long long time_ns)
 
-    @cython.locals(slot=Py_ssize_t)
+    @cython.locals(slot=Py_ssize_t, count="long long")
     cdef _extend(self, words, long long time_ns)
 
-    @cython.locals(room=Py_ssize_t, times="long long[::1]", sizes="long long[::1]")
+    @cython.locals(room=Py_ssize_t, number="long long", times="long long[::1]", sizes="long long[::1]")
     cdef _grow(self, needed)
 
     cpdef bytes_after(self, index)
     cdef _prepare(self, ids)
     cpdef acknowledged(self, index, long long time_ns)
 
-    @cython.locals(elapsed="long long", slot=Py_ssize_t)
+    @cython.locals(elapsed="long long", last="long long", number="long long")
     cdef _commit(self, index, long long time_ns)

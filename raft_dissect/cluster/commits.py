@@ -88,6 +88,8 @@ class LeaderLog:
     __slots__ = (
         "_asked",
         "_base",
+        "_count",
+        "_done",
         "_ids",
         "_mask",
         "_needed",
@@ -126,7 +128,9 @@ class LeaderLog:
         """The last index that the leader is known to have; -1 before its first message."""
         self.committed = -1
         self._base = -1
-        """Times and sizes are known of the entries after this index."""
+        """Times and sizes are known of the entries after this index, which are numbered from 1."""
+        self._count = 0
+        self._done = 0  # the last of them that is known to be committed
         self._own = -1
         """The first entry of this term; only those from there on are committed because a majority has them."""
         self._sum = 0
@@ -142,45 +146,47 @@ class LeaderLog:
         if index > self.end:
             self.holding.holds(index, term)
             self._base = self.end = index
-            self._sizes[index & self._mask] = self._sum
-        last = index + len(words)
+            self._count = self._done = 0
+            self._sizes[0] = self._sum
         if words:
             self.voters.entries(index, words)
-        if last > self.end:
-            self._extend(words if index == self.end else words[self.end - index :], time_ns)
+            if index == self.end:
+                self._extend(words, time_ns)
+            elif index + len(words) > self.end:
+                self._extend(words[self.end - index :], time_ns)
 
     def _extend(self, words: Sequence[Words], time_ns: int) -> None:
         index = self.end
         self.holding.put(index, words)
-        if index + len(words) - self._base > self._mask and self._mask < _MOST_ROOM - 1:
-            self._grow(index + len(words) - self._base)
+        count = self._count
+        if count + len(words) > self._mask and self._mask < _MOST_ROOM - 1:
+            self._grow(count + len(words))
         for word in words:
-            index += 1
-            slot = index & self._mask
+            count += 1
+            slot = count & self._mask
             self._sum += word[2]
             self._times[slot] = time_ns
             self._sizes[slot] = self._sum
             if self._own < 0 and word[0] == self.term:
-                self._own = index
-        self.end = index
+                self._own = self._base + count
+        self._count = count
+        self.end = index + len(words)
 
     def _grow(self, needed: int) -> None:
         room = self._mask + 1
         while room <= needed and room < _MOST_ROOM:
             room *= 2
         times, sizes = _column(room), _column(room)
-        for index in range(max(self._base, self.end - self._mask), self.end + 1):
-            times[index & room - 1] = self._times[index & self._mask]
-            sizes[index & room - 1] = self._sizes[index & self._mask]
+        for number in range(max(0, self._count - self._mask), self._count + 1):
+            times[number & room - 1] = self._times[number & self._mask]
+            sizes[number & room - 1] = self._sizes[number & self._mask]
         self._mask, self._times, self._sizes = room - 1, times, sizes
 
     def bytes_after(self, index: int) -> int | None:
         """Bytes of all entries that were sent after an index; None when their sizes are not known."""
-        if index == self.end:
-            return 0
         if index < self._base or self.end - index > self._mask:
             return None
-        return self._sum - self._sizes[index & self._mask]
+        return self._sum - self._sizes[index - self._base & self._mask]
 
     def ask_anew(self) -> None:
         """Who is which server may have become known, so find out again who decides on what is committed."""
@@ -211,12 +217,10 @@ class LeaderLog:
             self._commit(majority, time_ns)
 
     def _commit(self, index: int, time_ns: int) -> None:
-        last = index if index < self.end else self.end
-        first = max(self.committed, self._base, self.end - self._mask - 1) + 1
         self.committed = index
-        slot = last & self._mask
-        for _ in range(last - first + 1):
-            elapsed = time_ns - self._times[slot]
+        last = self._count if index >= self.end else max(index, self._base) - self._base
+        for number in range(max(self._done, self._count - self._mask - 1) + 1, last + 1):
+            elapsed = time_ns - self._times[number & self._mask]
             if elapsed >= 0:
                 self.seconds.add(elapsed)
-            slot = slot - 1 & self._mask
+        self._done = max(self._done, last)

@@ -71,4 +71,5 @@ cdef class Progress:
     cdef _unmatched(self, term, index, long long first_ns)
     @cython.locals(request=Request)
     cdef _answered_early(self, long long time_ns)
+    cpdef forget(self)
     cpdef lost(self)

@@ -287,7 +287,7 @@ class Progress:
             self.answered += 1
         elif len(self.waiting):
             self.answered += 1
-            self.lost()
+            self.forget()
 
     def installed(self, index: int, index_term: int | None, place: Place) -> None:
         """The follower has what a snapshot holds, up to an index."""
@@ -308,14 +308,27 @@ class Progress:
 
     def opened(self) -> None:
         """The leader opened a connection to the follower."""
-        if not self.requests:
-            self._sure = True
-        self.waiting.excuse()
+        self.forget()
+        self._sure = not self.requests
 
-    def lost(self) -> None:
-        """Requests or their answers may be missing from the capture, or may never arrive."""
+    def closed(self) -> None:
+        """The leader's connection ended, and perhaps before all that it sent had arrived."""
+        self.waiting.excuse()
+        self._sure = False
+
+    def forget(self) -> None:
+        """Answers may be missing from the capture, or may never arrive."""
         self.waiting.clear()
         self._sure = False
+
+    def unheard(self) -> None:
+        """Nothing more will be heard of the follower, or something was not."""
+        self.forget()
+        self.hears = False
+
+    def lost(self) -> None:
+        """Requests may be missing from the capture."""
+        self.forget()
         self._sent_ns = -1
 
     def unanswered(self, end_ns: int) -> int:

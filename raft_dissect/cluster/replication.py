@@ -229,12 +229,15 @@ class Replication:
         self.pair(sender, receiver).progress.opened()
         self.pair(receiver, sender).progress.waiting.excuse()
 
+    def closed(self, sender: Server, receiver: Server) -> None:
+        """A connection from one server to another ended."""
+        self.pair(sender, receiver).progress.closed()
+        self.pair(receiver, sender).progress.unheard()
+
     def lost(self, sender: Server, receiver: Server) -> None:
-        """A connection ended, or messages on it are not in the capture."""
+        """Messages from one server to another are not in the capture."""
         self.pair(sender, receiver).progress.lost()
-        answers = self.pair(receiver, sender).progress
-        answers.lost()
-        answers.hears = False
+        self.pair(receiver, sender).progress.unheard()
 
     def progresses(self) -> list[Progress]:
         """What is replicated by each leader to each follower."""
