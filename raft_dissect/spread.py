@@ -96,7 +96,7 @@ def _no_counts() -> list[int]:
 def _shift(value: int) -> int:
     """By how many bits a value is shifted to be below `_EXACT`, in steps that need no object of Python."""
     shift = 0
-    while value >> shift + 8 >= _EXACT:
+    while shift < 48 and value >> shift + 8 >= _EXACT:
         shift += 8
     while value >> shift >= _EXACT:
         shift += 1

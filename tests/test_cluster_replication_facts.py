@@ -95,6 +95,12 @@ def test_requests_on_their_way_when_the_connection_ended_are_not_unanswered() ->
     assert (fact.requests, fact.answered, fact.unanswered) == (2, 1, 0)
 
 
+def test_requests_are_not_unanswered_once_the_connection_for_answers_has_ended() -> None:
+    script = Script().append(1, 2, 2, (0, 0)).result(2, 1, 2, 0).kill(2).wait(10).append(1, 2, 2, (0, 0))
+    fact = row(script.wait(5000).append(1, 3, 2, (0, 0)).facts())
+    assert (fact.requests, fact.answered, fact.unanswered) == (2, 1, 0)
+
+
 def test_follower_that_never_answers_is_visible() -> None:
     script = Script()
     for _ in range(30):
@@ -174,9 +180,12 @@ def test_entry_is_committed_when_its_leader_says_so_if_voters_are_not_known() ->
 
 def test_majority_does_not_commit_entries_of_an_earlier_term() -> None:
     """Raft paper, section 5.4.2: they are committed with the first entry of the leader's own term."""
-    script = Script().append(1, 2, 3, (0, 0), change(2, {1: VOTER, 2: VOTER, 3: VOTER})).at(10).result(2, 1, 3, 1)
+    voters = change(2, {1: VOTER, 2: VOTER, 3: VOTER})
+    script = Script().append(1, 2, 3, (0, 0), voters).at(10).result(2, 1, 3, 1)
     assert row(script.facts()).commit_seconds is None
-    script.at(20).append(1, 2, 3, (2, 1), command(3)).at(25).result(2, 1, 3, 2)
+    script.at(20).append(1, 2, 3, (2, 1), command(3)).append(1, 3, 3, (0, 0), voters).result(3, 1, 3, 1)
+    assert row(script.facts()).commit_seconds is None
+    script.at(25).result(2, 1, 3, 2)
     spread = row(script.facts()).commit_seconds
     assert spread is not None
     assert (spread.samples, [spread.min, spread.max]) == (2, seconds(5 * MS, 25 * MS))
@@ -202,6 +211,18 @@ def test_lag_has_at_most_200_intervals_and_keeps_the_most() -> None:
     assert (max(most.entries for most in lag), lag[-1].entries, lag[-1].bytes) == (1000, 1000, 8000)
 
 
+def test_peak_of_the_lag_stays_when_intervals_become_longer() -> None:
+    """Fifty entries behind after 40 ms of 20 s, and none before and after."""
+    script = Script()
+    for _ in range(20):
+        script.append(1, 2, 2, (0, 0)).result(2, 1, 2, 0)
+    script.append(1, 2, 2, (0, 0), *[command(2)] * 50).result(2, 1, 2, 50)
+    for _ in range(1000):
+        script.append(1, 2, 2, (2, 50)).result(2, 1, 2, 50).wait(18)
+    lag = row(script.facts()).lag
+    assert [most.entries for most in lag] == [50] + [0] * (len(lag) - 1)
+
+
 # Catching up, and what is replaced
 
 
@@ -209,7 +230,9 @@ def test_catch_up_tells_where_logs_matched_and_how_long_it_took() -> None:
     """Two rejections at 10 and 12 ms, accepted behind entry 3 of 10, all stored at 20 ms."""
     script = Script().append(1, 3, 2, (2, 0), *[command(2)] * 10).at(9).append(1, 2, 2, (2, 10))
     script.at(10).result(2, 1, 2, 5, rejected=10).append(1, 2, 2, (2, 5), *[command(2)] * 5)
-    script.at(12).result(2, 1, 2, 3, rejected=5).append(1, 2, 2, (2, 3), *[command(2)] * 7)
+    script.at(12).result(2, 1, 2, 3, rejected=5).append(1, 2, 2, (2, 3), *[command(2)] * 5)
+    script.append(1, 2, 2, (2, 8), *[command(2)] * 2)
+    script.at(15).result(2, 1, 2, 8)
     (catch_up,) = script.at(20).result(2, 1, 2, 10).facts().catch_ups
     assert (catch_up.leader, catch_up.follower, catch_up.term, catch_up.rejections) == (1, 2, 2, 2)
     assert (catch_up.matched, catch_up.behind, catch_up.snapshot) == (3, 7, False)
