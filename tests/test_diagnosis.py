@@ -150,18 +150,22 @@ REPLICATION = ReplicationFact(
     last=at(10),
 )
 
+PATH = PathFact(1, 2, 1, 0, 0, 0, 0, 1000, 0, 0, None, (), at(0))
+ACKNOWLEDGED = PATH._replace(receiver=3, round_trip_seconds=Spread(1, 0.01, 0.01, 0.01, 0.01, 0.01))
+
 
 def test_a_follower_that_answers_nothing_is_named() -> None:
-    silent = REPLICATION._replace(follower=3, answered=0, unanswered=100, ack_seconds=None)
-    finding = only(NOTHING._replace(replication=(REPLICATION, silent)))
+    silent = REPLICATION._replace(follower=3, answered=0, ack_seconds=None)
+    finding = only(NOTHING._replace(replication=(REPLICATION, silent), paths=(ACKNOWLEDGED,)))
     assert finding.kind == "silent_follower"
     assert finding.text == "Server 3 answered none of 100 requests of server 1 in 10 s."
 
 
 def test_answers_that_the_capture_may_have_missed_accuse_nobody() -> None:
-    unknown = REPLICATION._replace(follower=3, answered=0, unanswered=0, ack_seconds=None)
-    found = diagnose(NOTHING._replace(replication=(REPLICATION, unknown)))
-    assert [finding.severity for finding in found] == ["note"]
+    """Neither when the follower's TCP is not in the capture, nor when nobody's answers to the leader are."""
+    unknown = REPLICATION._replace(follower=3, answered=0, ack_seconds=None)
+    assert kinds(NOTHING._replace(replication=(REPLICATION, unknown))) == ["one_sided"]
+    assert kinds(NOTHING._replace(replication=(unknown,), paths=(ACKNOWLEDGED,))) == ["one_sided"]
 
 
 @pytest.mark.parametrize(
@@ -227,9 +231,6 @@ def test_snapshots_that_failed_are_told_of_and_those_in_progress_are_not() -> No
 def test_a_log_that_was_cut_is_a_note() -> None:
     finding = only(NOTHING._replace(truncations=(Truncation(3, 1, 5, 12, 2, at(1)),)))
     assert (finding.severity, finding.kind) == ("note", "log_truncated")
-
-
-PATH = PathFact(1, 2, 1, 0, 0, 0, 0, 1000, 0, 0, None, (), at(0))
 
 
 def test_a_server_that_cannot_be_connected_to_is_named_after_some_attempts() -> None:

@@ -21,6 +21,9 @@ from raft_dissect.values import Diagnostic, Message, Place, StreamClosed, Stream
 from raft_dissect.wire.table import APPEND_ENTRIES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from raft_dissect.cluster.facts import PathFact, ServerName
     from raft_dissect.columns import MessageBatch
     from raft_dissect.values import Event, Stream, StreamEnd
 
@@ -142,6 +145,7 @@ class Analysis:
             return None
         end = Place(end_ns, 0)
         leaderships = self._leaders.leaderships(end)
+        paths = self._paths.facts(end)
         elections = self._elections.elections(end, self._paths)
         traffic = self._flows.traffic()
         return ClusterFacts(
@@ -155,8 +159,9 @@ class Analysis:
             self._transfers.transfers(end),
             self._membership.configurations(),
             traffic,
-            *replicated(self._replication.progresses(), end),
-            paths=self._paths.facts(end),
+            *replicated(self._replication.progresses(), end, _shortest_round_trips(paths)),
+            paths=paths,
+            end=end,
             incompatible=incompatibilities(self._servers.all(), traffic),
         )
 
@@ -165,3 +170,9 @@ class Analysis:
         found = self._elections.rejections + self._replication.rejections
         named = (rejection._replace(by=by.name, of=of.name) for by, of, rejection in found)
         return tuple(sorted(named, key=lambda rejection: rejection.place))
+
+
+def _shortest_round_trips(paths: Iterable[PathFact]) -> dict[tuple[ServerName, ServerName], float]:
+    """The shortest round trip of TCP from the place of the capture, in seconds, by sender and receiver."""
+    trips = ((path.sender, path.receiver, path.round_trip_seconds) for path in paths)
+    return {(sender, receiver): spread.min for sender, receiver, spread in trips if spread is not None}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from raft_dissect.diagnosis.findings import Finding
+from raft_dissect.diagnosis.replication import is_silent
 from raft_dissect.diagnosis.words import capital, server, servers
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def begun_midway(facts: ClusterFacts) -> Iterator[Finding]:
 def one_sided(facts: ClusterFacts) -> Iterator[Finding]:
     """Followers of which the capture has requests and no answers, without saying that there were none."""
     for pair in facts.replication:
-        if pair.answered or pair.unanswered or pair.requests < _FEW:
+        if pair.answered or pair.requests < _FEW or is_silent(facts, pair):
             continue
         yield Finding(
             "note",

@@ -33,18 +33,33 @@ _REPEATED = 3
 def silent_followers(facts: ClusterFacts) -> Iterator[Finding]:
     """Followers that answer nothing, though the capture would show it."""
     for pair in facts.replication:
-        if pair.answered or not pair.unanswered or seconds_between(pair.place, pair.last) < _SILENT_SECONDS:
+        if not is_silent(facts, pair) or seconds_between(pair.place, pair.last) < _SILENT_SECONDS:
             continue
         yield Finding(
             "warning",
             "silent_follower",
-            f"{capital(server(pair.follower))} answered none of {counted(pair.unanswered, 'request')} of "
+            f"{capital(server(pair.follower))} answered none of {counted(pair.requests, 'request')} of "
             f"{server(pair.leader)} in {duration(seconds_between(pair.place, pair.last))}.",
             f"Look whether {server(pair.follower)} is running, and whether it can connect to {server(pair.leader)}: "
             "answers travel on a connection of their own.",
             (pair.follower, pair.leader),
             (pair.place, pair.last),
         )
+
+
+def is_silent(facts: ClusterFacts, pair: ReplicationFact) -> bool:
+    """Whether a follower answered nothing, and the capture would show it if it had.
+
+    That is so when the follower's TCP acknowledged what it was sent, and other followers' answers to this leader are
+    in the capture. Else answers may be what is missing from it.
+    """
+    acknowledged = any(
+        path.round_trip_seconds is not None
+        for path in facts.paths
+        if (path.sender, path.receiver) == (pair.leader, pair.follower)
+    )
+    others = any(other.answered for other in facts.replication if other.leader == pair.leader)
+    return not pair.answered and acknowledged and others
 
 
 def slow_followers(facts: ClusterFacts) -> Iterator[Finding]:
