@@ -86,6 +86,7 @@ class Cluster:
             for number, (sender, receiver) in enumerate(pairs)
         }
         self.index = 1
+        """Of the last entry of the leader's log."""
 
     def opening(self) -> Packets:
         """The begin of all connections, up to their handshakes."""
@@ -94,13 +95,14 @@ class Cluster:
             yield flow.packet(handshake(sender)), 0
 
     def append(self, data: bytes) -> bytes:
-        """An AppendEntries message with one entry, or a heartbeat."""
-        fields = {"term": TERM, "prev_log_index": self.index, "prev_log_term": TERM, "leader_commit": self.index}
+        """An AppendEntries message with the last entry of the log, or a heartbeat."""
+        before = self.index - bool(data)
+        fields = {"term": TERM, "prev_log_index": before, "prev_log_term": TERM, "leader_commit": before}
         entries = [(TERM, table.COMMAND, data)] if data else []
         return wire.encode_message(table.APPEND_ENTRIES, fields, layout=LAYOUT, entries=entries)
 
     def result(self) -> bytes:
-        """An AppendEntriesResult message."""
+        """An AppendEntriesResult message: the follower has the whole log."""
         fields = {"term": TERM, "last_log_index": self.index}
         return wire.encode_message(table.APPEND_ENTRIES_RESULT, fields, layout=LAYOUT)
 
@@ -129,14 +131,18 @@ def snapshot(index: int, block: bytes, size: int, segment: int) -> Iterator[byte
 
 
 def small_messages(messages: int) -> Packets:
-    """Small messages: each in a packet of its own, each acknowledged by another packet."""
+    """Small messages: each in a packet of its own, each acknowledged by another packet.
+
+    Every entry goes to both followers, and every fourth pair of messages to them is a pair of heartbeats.
+    """
     cluster = Cluster()
     yield from cluster.opening()
     for number in range(messages):
         follower = FOLLOWERS[number // 2 % 2]
+        heartbeat = number // 4 % 4 == 0
         if number % 2 == 0:
-            cluster.index += 1
-            flow, message = cluster.flows[LEADER, follower], cluster.append(b"command!" if number % 8 else b"")
+            cluster.index += number % 4 == 0 and not heartbeat
+            flow, message = cluster.flows[LEADER, follower], cluster.append(b"" if heartbeat else b"command!")
         else:
             flow, message = cluster.flows[follower, LEADER], cluster.result()
         yield flow.packet(message), 1

@@ -50,7 +50,7 @@ def test_findings_come_first_with_what_to_do_and_where_to_look() -> None:
     told = " ".join(line.strip() for line in section(lines, "Findings"))
     assert lines[0] == "Findings"
     assert told.startswith("problem  Server 2 was silent for 3.2 s, after which 1 and 3 elected")
-    assert "at that time. frames 11, 12, 13, 14, 15, 16 and 2 more note     Short. Look at" in told
+    assert "at that time. at 00:00:01.000, frames 11, 12, 13, 14, 15, 16 and 2 more note     Short. Look at" in told
     assert lines.index("a.pcap: 100 packets, 4.88 KiB") > len(section(lines, "Findings"))
 
 
@@ -112,10 +112,10 @@ def test_times_without_a_leader_have_a_cause_and_an_end() -> None:
 
 
 def test_replication_shows_lag_over_time() -> None:
-    """24 characters for 24 seconds: 0 at first, the most after 11 s, little of it at the end."""
+    """20 characters for 24 seconds: 0 at first, the most after 11 s, little of it at the end."""
     lines = text(NOTHING._replace(replication=(REPLICATION,)), style=Style(blocks=True))
     row = section(lines, "Replication")[1]
-    spark = "▁" + " " * 10 + "█" + " " * 11 + "▂"
+    spark = "▁" + " " * 8 + "█" + " " * 9 + "▂"
     before, after = row.split("800")
     assert words(before) == ["1", ">", "2", "1,200", "2", "KiB", "7", "100", "ms"]
     assert after.strip().removesuffix("5").rstrip() == spark

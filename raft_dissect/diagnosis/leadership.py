@@ -123,7 +123,7 @@ def election_storms(facts: ClusterFacts) -> Iterator[Finding]:
             f"Election storm: {len(storm)} rounds of votes that elected nobody in "
             f"{duration(seconds_between(storm[0].place, storm[-1].place))}, terms {min(terms)} to {max(terms)}"
             f"{f', {split} of them split' if split else ''}; most by {server(names[0])}.",
-            f"Look at the network between {servers(names[:3])} and the others"
+            f"Look at the network around {servers(names[:3])}"
             + ("." if pre_votes else ", and consider pre-vote, which no server used."),
             names,
             tuple(election.place for election in storm[:10]),
@@ -186,7 +186,7 @@ def restless_leadership(facts: ClusterFacts) -> Iterator[Finding]:
     yield Finding(
         "note" if transfers >= len(reigns) - 1 else "warning",
         "restless_leadership",
-        f"{len(reigns)} leaders in {duration(seconds)}: {servers(names)}{asked}.",
+        f"Leadership changed {len(reigns) - 1} times in {duration(seconds)}, among {servers(names)}{asked}.",
         _ADVICE.get(ends.most_common(1)[0][0], _ADVICE["unknown"]),
         names,
         tuple(reign.first for reign in reigns[:10]),

@@ -54,13 +54,16 @@ def report_text(report: Report, clock: Clock, style: Style, width: int | None = 
     names = Names(server.name for facts in report.clusters for server in facts.servers)
     page = Page(clock, style, names, width, several)
     if report.clusters or report.findings:
-        yield from _findings(report.findings, page)
+        yield from _findings(report.findings, page, len(report.clusters))
         yield ""
     first, *others = _capture(report.capture, clock)
     yield from wrapped(first, width, "")
     for sentence in others:
         yield from wrapped(sentence, width)
-    for facts in report.clusters:
+    for number, facts in enumerate(report.clusters, 1):
+        if len(report.clusters) > 1:
+            yield ""
+            yield style.paint(f"Cluster {number} of {len(report.clusters)}", "bold")
         for title, section in _SECTIONS:
             yield from _section(title, section(facts, page), page)
 
@@ -75,25 +78,35 @@ def _section(title: str, lines: Sequence[str], page: Page) -> Iterator[str]:
         yield f"  and {counted(len(lines) - _MAX_LINES - 1, 'more line')}; --json and --csv have them all"
 
 
-def _findings(findings: Sequence[Finding], page: Page) -> Iterator[str]:
+def _findings(findings: Sequence[Finding], page: Page, clusters: int) -> Iterator[str]:
     if not findings:
         yield "Nothing went wrong that packets could show."
         return
     yield page.style.paint("Findings", "bold")
     for finding in findings[:_MAX_FINDINGS]:
         label = f"  {finding.severity:<7}  "
-        first, *others = wrapped(visible(finding.text), page.width, label, " " * len(label))
+        before = f"Cluster {finding.cluster + 1}: " if clusters > 1 else ""
+        sentence = visible(before + _shortened(finding.text, finding, page))
+        first, *others = wrapped(sentence, page.width, label, " " * len(label))
         yield (
             "  "
             + page.style.paint(finding.severity, _SEVERITY_COLOURS[finding.severity])
             + first[2 + len(finding.severity) :]
         )
         yield from others
-        for text in (finding.advice, _evidence(finding.evidence, page)):
+        for text in (_shortened(finding.advice, finding, page), _evidence(finding.evidence, page)):
             if text:
                 yield from page.note(visible(text), " " * len(label))
     if len(findings) > _MAX_FINDINGS:
         yield f"  and {len(findings) - _MAX_FINDINGS:,} more; --json and --csv have them all"
+
+
+def _shortened(sentence: str, finding: Finding, page: Page) -> str:
+    """The sentence with the short names of servers with long ids, as the tables have them."""
+    for name in finding.servers:
+        if page.short(name) != str(name):
+            sentence = sentence.replace(str(name), page.short(name))
+    return sentence
 
 
 def _evidence(places: Sequence[Place], page: Page) -> str:
@@ -101,7 +114,7 @@ def _evidence(places: Sequence[Place], page: Page) -> str:
         return ""
     frames = ", ".join(map(page.frame, places[:_MAX_EVIDENCE]))
     more = f" and {len(places) - _MAX_EVIDENCE:,} more" if len(places) > _MAX_EVIDENCE else ""
-    return f"{'frame' if len(places) == 1 else 'frames'} {frames}{more}"
+    return f"at {page.time(places[0])}, {'frame' if len(places) == 1 else 'frames'} {frames}{more}"
 
 
 def _capture(facts: CaptureFacts, clock: Clock) -> Iterator[str]:

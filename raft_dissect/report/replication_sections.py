@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from raft_dissect.report.page import Page
     from raft_dissect.spread import Spread
 
-_SPARKS = 24
+_SPARKS = 20
 """Characters of a sparkline."""
 _FEW_PATHS = 6
 """Paths that are all shown; of more than these, those with trouble."""
