@@ -18,7 +18,6 @@ from raft_dissect.cluster.steady import Steady
 from raft_dissect.cluster.terms import Terms
 from raft_dissect.cluster.traffic import Flows
 from raft_dissect.values import Diagnostic, Message, Place, StreamClosed, StreamOpened, TransportEvent
-from raft_dissect.wire.table import APPEND_ENTRIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -80,7 +79,7 @@ class Analysis:
             if event.stream is not None and loses_messages(event):
                 self._replication.lost(self._servers.sender(event.stream), self._servers.receiver(event.stream))
             return
-        self._end_steady()
+        self._steady.end()
         if isinstance(event, Message):
             self._message(event)
         elif isinstance(event, StreamOpened):
@@ -115,13 +114,6 @@ class Analysis:
         self._membership.message(message, receiver)
         self._transfers.message(message, sender, receiver)
 
-    def _end_steady(self) -> None:
-        """Tell the elections from whom each follower heard last, before the conversations that know it end."""
-        for stream, conversation in self._steady._conversations.items():
-            if stream is not None and conversation.order and conversation.preamble.type == APPEND_ENTRIES:
-                self._elections.heard(self._servers.receiver(stream), conversation.sender, conversation.latest())
-        self._steady.end()
-
     def _opened(self, stream: Stream, place: Place) -> None:
         self._servers.identities.opened(stream)
         self._paths.stream(stream, place)
@@ -140,7 +132,7 @@ class Analysis:
 
     def facts(self, end_ns: int) -> ClusterFacts | None:
         """What is known; None when there was no message. `end_ns` is the capture's last time in nanoseconds."""
-        self._end_steady()
+        self._steady.end()
         if not self._flows:
             return None
         end = Place(end_ns, 0)

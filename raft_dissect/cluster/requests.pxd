@@ -2,7 +2,7 @@
 
 import cython
 
-cdef Py_ssize_t _MAX_WAITING, _MAX_SEARCHED
+cdef Py_ssize_t _MAX_WAITING, _MAX_SEARCHED, _MAX_LEFT
 
 
 cdef class Request:
@@ -18,31 +18,41 @@ cdef class Request:
     cdef public long file
 
 
+cdef class Queue:
+    cdef list _requests
+    cdef Py_ssize_t _begin
+
+    cpdef Request at(self, Py_ssize_t number)
+    cpdef add(self, Request request)
+    cpdef pop(self)
+
+
 cdef class Waiting:
-    cdef object _quick
-    cdef object _writes
+    cdef Queue _quick
+    cdef Queue _writes
     cdef readonly long long number
     cdef long long _excused
     cdef readonly long long overdue
 
-    @cython.locals(request=Request)
+    @cython.locals(request=Request, waiting=Queue)
     cpdef add(
         self, term, index, index_term, tuple words, bint writes, bint due, long long time_ns, long long frame, long file
     )
 
     cpdef excuse(self)
+    @cython.locals(quick=Request, write=Request)
     cpdef Request answered(self, term, index)
 
     @cython.locals(request=Request)
-    cdef Request _first(self, waiting, term)
+    cdef Request _first(self, Queue waiting, term)
 
     cdef bint _wrote(self, Request write, Request quick, index) except -1
 
-    @cython.locals(at=Py_ssize_t, request=Request)
+    @cython.locals(number=Py_ssize_t, request=Request)
     cdef bint _waits_for(self, index) except -1
 
-    @cython.locals(request=Request)
+    @cython.locals(request=Request, overtaken=Request, writes=Queue, quick=Queue)
     cdef Request _written(self, index)
 
     @cython.locals(request=Request)
-    cdef _pass(self, waiting)
+    cdef _pass(self, Queue waiting)

@@ -8,17 +8,18 @@ a lower index.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from raft_dissect.cluster.extents import Words
 
 _MAX_WAITING = 1024
 """Requests of either sort that wait at most; the oldest are given up first."""
 _MAX_SEARCHED = 64
+_MAX_LEFT = 256
+"""Requests that have left and are still in memory."""
 
 
 class Request:
@@ -43,15 +44,58 @@ class Request:
     file: int
 
 
+class Queue:
+    """Requests in their order, of which the first leave first; compiled code is faster with a list than with deque."""
+
+    __slots__ = ("_begin", "_requests")
+
+    def __init__(self) -> None:
+        self._requests: list[Request] = []
+        self._begin = 0  # those before have left
+
+    def __len__(self) -> int:
+        return len(self._requests) - self._begin
+
+    def __iter__(self) -> Iterator[Request]:
+        return iter(self._requests[self._begin :])
+
+    def at(self, number: int) -> Request | None:
+        """The request with so many before it; None when there are not so many."""
+        number += self._begin
+        return self._requests[number] if number < len(self._requests) else None
+
+    def add(self, request: Request) -> None:
+        """Add one behind all others."""
+        self._requests.append(request)
+
+    def pop(self) -> None:
+        """Let the first one leave."""
+        self._begin += 1
+        if self._begin >= _MAX_LEFT:
+            del self._requests[: self._begin]
+            self._begin = 0
+
+    def remove(self, request: Request) -> None:
+        """Let one leave, wherever it stands."""
+        del self._requests[: self._begin]
+        self._begin = 0
+        self._requests.remove(request)
+
+    def clear(self) -> None:
+        """Let all leave."""
+        self._requests.clear()
+        self._begin = 0
+
+
 class Waiting:
     """The requests of a leader to one follower that wait for their results."""
 
     __slots__ = ("_excused", "_quick", "_writes", "number", "overdue")
 
     def __init__(self) -> None:
-        self._quick: deque[Request] = deque()
+        self._quick = Queue()
         """With nothing that the follower would have to write, so far as is known."""
-        self._writes: deque[Request] = deque()
+        self._writes = Queue()
         self.number = 0
         """Requests so far."""
         self._excused = 0  # requests up to this number may have lost their answers, or may never get any
@@ -87,7 +131,7 @@ class Waiting:
         request.frame = frame
         request.file = file
         waiting = self._writes if writes else self._quick
-        waiting.append(request)
+        waiting.add(request)
         if len(waiting) > _MAX_WAITING:
             self._pass(waiting)
 
@@ -107,17 +151,16 @@ class Waiting:
         if write is not None and write.end <= index and (quick is None or self._wrote(write, quick, index)):
             return self._written(index)
         if quick is not None:
-            self._quick.popleft()
+            self._quick.pop()
         return quick
 
-    def _first(self, waiting: deque[Request], term: int) -> Request | None:
+    def _first(self, waiting: Queue, term: int) -> Request | None:
         """The first that waits for a success in a term; those of earlier terms get none any more."""
-        while waiting:
-            request = waiting[0]
-            if request.term >= term:
-                return request if request.term == term else None
-            waiting.popleft()
-        return None
+        request = waiting.at(0)
+        while request is not None and request.term < term:
+            waiting.pop()
+            request = waiting.at(0)
+        return None if request is None or request.term != term else request
 
     def _wrote(self, write: Request, quick: Request, index: int) -> bool:
         """Whether a success is for entries, and not for one of the other requests that wait."""
@@ -127,26 +170,32 @@ class Waiting:
 
     def _waits_for(self, index: int) -> bool:
         """Whether one of the first requests with entries ends at an index."""
-        for at in range(min(len(self._writes), _MAX_SEARCHED)):
-            request = self._writes[at]
+        for number in range(_MAX_SEARCHED):
+            request = self._writes.at(number)
+            if request is None:
+                return False
             if request.end == index:
                 return True
         return False
 
-    def _written(self, index: int) -> Request:
+    def _written(self, index: int) -> Request | None:
         """The first request whose last entry is the one that was written last, or else simply the first."""
         writes, quick = self._writes, self._quick
-        if writes[0].end != index and self._waits_for(index):
-            while writes[0].end != index:
+        request = writes.at(0)
+        if request is not None and request.end != index and self._waits_for(index):
+            while request is not None and request.end != index:
                 self._pass(writes)
-        request = writes.popleft()
-        while quick and quick[0].number < request.number:
+                request = writes.at(0)
+        writes.pop()
+        overtaken = quick.at(0)
+        while request is not None and overtaken is not None and overtaken.number < request.number:
             self._pass(quick)
+            overtaken = quick.at(0)
         return request
 
     def refused(self, term: int, index: int) -> Request | None:
         """What a rejection of an index answers, or None: the first request that names it, or the one after it."""
-        waiting = sorted([*self._quick, *self._writes], key=_number)
+        waiting: list[Request] = sorted((*self._quick, *self._writes), key=_number)
         for before in (index, index - 1):
             for request in waiting:
                 if request.index == before and request.term <= term:
@@ -154,10 +203,11 @@ class Waiting:
                     return request
         return None
 
-    def _pass(self, waiting: deque[Request]) -> None:
+    def _pass(self, waiting: Queue) -> None:
         """The first of those that wait gets no answer any more."""
-        request = waiting.popleft()
-        if request.due and request.number > self._excused:
+        request = waiting.at(0)
+        waiting.pop()
+        if request is not None and request.due and request.number > self._excused:
             self.overdue += 1
 
     def due_before(self, time_ns: int) -> int:

@@ -14,6 +14,8 @@ from raft_dissect.values cimport Message
 
 cdef bytes _NOT_STALE
 cdef str _APPEND, _RESULT
+cdef long long _KIND
+cdef int _LENGTH
 cdef Py_ssize_t _APPEND_LENGTH, _RESULT_LENGTH, _PREAMBLE_LENGTH
 cdef object _ENTRY_LENGTH, _unpack_append, _unpack_entry, _unpack_result
 
@@ -36,6 +38,7 @@ cdef class Conversation:
     cdef public long seen_file
     cdef public object preamble
     cdef public object header_length
+    cdef public long long kind
     cdef public long long shape
 
     cpdef bint takes(self, Message message, long long order) except -1
@@ -46,6 +49,8 @@ cdef class Conversation:
 
 
 cdef class Appends(Conversation):
+    cdef public Server follower
+    cdef public Elections elections
     cdef public Reign reign
     cdef public object version
     cdef public bint fresh

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from raft_dissect.wire import Preamble
 
 _NOT_STALE = bytes(8)
+_KIND, _LENGTH = 0xFFFFFFFF, 32
+"""The bits of a column of shapes that say type and version, and where the header's length begins."""
 _APPEND = MESSAGE_NAMES[APPEND_ENTRIES]
 _RESULT = MESSAGE_NAMES[APPEND_ENTRIES_RESULT]
 _APPEND_LENGTH = APPEND_ENTRIES_HEAD.size
@@ -62,6 +64,7 @@ class Conversation:
     __slots__ = (
         "flow",
         "header_length",
+        "kind",
         "log",
         "logs",
         "order",
@@ -114,7 +117,7 @@ class Conversation:
 
     def tell(self) -> None:
         """Tell the trackers what they were not told message by message."""
-        self.flow.add(MESSAGE_NAMES[self.preamble.type], self.rows, self.size)
+        self.flow.add(MESSAGE_NAMES[self.kind & 0xFF], self.rows, self.size)
         self.rows = self.size = 0
         sender, seen = self.sender, self.latest()
         if self.order and (sender.last_seen is None or seen > sender.last_seen):
@@ -135,15 +138,16 @@ class Conversation:
 
     def follow(self, preamble: Preamble) -> None:
         """Know the preamble of the next messages."""
-        self.preamble = preamble
+        self.preamble: Preamble | None = preamble
         self.header_length = preamble.header_length
         self.shape = shape_column(preamble)
+        self.kind = self.shape & _KIND
 
 
 class Appends(Conversation):
     """The AppendEntries of a leader to one follower."""
 
-    __slots__ = ("fresh", "reign", "stale", "version")
+    __slots__ = ("elections", "follower", "fresh", "reign", "stale", "version")
 
     def __init__(
         self, trackers: Steady, reign: Reign, follower: Server, since: Place, flow: Flow, preamble: Preamble
@@ -152,6 +156,8 @@ class Appends(Conversation):
         pair = trackers.replication.pair(leader, follower)
         super().__init__(trackers, leader, reign.term, max(since, reign.first), flow, preamble, pair)
         self.reign = reign
+        self.follower = follower
+        self.elections = trackers.elections
         self.version = preamble.version
         self.fresh = leader.wrote(shape_of(preamble, False))
         """Whether messages whose unused bytes are zero tell nothing about releases."""
@@ -184,8 +190,12 @@ class Appends(Conversation):
         """The same for a row of a batch."""
         shape = batch.shapes[row]
         time_ns = batch.times[row]
-        if shape != self.shape and not self._continues(batch.preamble(row)):
-            return False
+        if shape != self.shape:
+            if shape & _KIND != self.kind or shape >> _LENGTH < _APPEND_LENGTH:
+                return False
+            self.shape = shape
+            self.header_length = shape >> _LENGTH
+            self.preamble = None
         if batch.word0[row] != self.term or time_ns <= self.since_ns:
             return False
         size = self.header_length
@@ -209,6 +219,12 @@ class Appends(Conversation):
         self.pair.sent.remember(index, term)
         self.progress.append(term, index, previous_term, batch.word3[row], words, time_ns, frame, batch.file)
         return True
+
+    def tell(self) -> None:
+        """Tell the trackers what they were not told message by message."""
+        super().tell()
+        if self.order:
+            self.elections.heard(self.follower, self.sender, self.latest())
 
     def _continues(self, preamble: Preamble) -> bool:
         """Whether a preamble, which is not that of the message before, can be of a steady message."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from statistics import median
 from typing import TYPE_CHECKING
 
 from raft_dissect.diagnosis.findings import Finding
@@ -11,7 +10,7 @@ from raft_dissect.diagnosis.words import capital, seconds_between, server
 from raft_dissect.units import counted, duration, size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from raft_dissect.cluster.facts import ClusterFacts, ReplicationFact, ServerName, Snapshot
 
@@ -73,13 +72,13 @@ def slow_followers(facts: ClusterFacts) -> Iterator[Finding]:
         spread = pair.ack_seconds
         if spread is None or spread.samples < _FEW_ANSWERS or spread.p50 < _SLOW_SECONDS or not others:
             continue
-        if spread.p50 >= _SLOW_TIMES * median(others):
+        if spread.p50 >= _SLOW_TIMES * _median(others):
             where, advice = _what_is_slow(pair)
             yield Finding(
                 "warning",
                 "slow_follower",
                 f"{capital(server(pair.follower))} takes {duration(spread.p50)} to answer {server(pair.leader)}, "
-                f"half of the time more; the others {duration(median(others))}{where}.",
+                f"half of the time more; the others {duration(_median(others))}{where}.",
                 advice,
                 (pair.follower, pair.leader),
                 (pair.place,),
@@ -209,6 +208,12 @@ def truncated_logs(facts: ClusterFacts) -> Iterator[Finding]:
             (one.follower, one.leader),
             (one.place,),
         )
+
+
+def _median(values: Sequence[float]) -> float:
+    middle = len(values) // 2
+    ordered = sorted(values)
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
 
 
 RULES: tuple[Callable[[ClusterFacts], Iterator[Finding]], ...] = (
