@@ -90,9 +90,12 @@ class Tables:
             ("rejections", "Rejections", "time, #times, by, of, #term, what, #index, because, #frame",
              self._rejections()),
             ("replication", "Replication",
-             "leader, follower, #requests, #heartbeats, #unanswered, #entries, #data, #sent again, "
-             "#answer p50, #p99, #commit p50, #p99, #most behind, #frame",
+             "leader, follower, #requests, #heartbeats, #unanswered, #entries, #data, #sent again, #most behind, "
+             "#frame",
              self._replication()),
+            ("answers", "Answer times",
+             "leader, follower, #answers, #p50, #p99, #network, #follower p50, #p99, #commit p50, #p99, #frame",
+             self._answers()),
             ("catchups", "Catch-ups",
              "time, leader, follower, #term, #rejections, #matched index, #entries behind, snapshot, #took, #frame",
              self._catch_ups()),
@@ -265,9 +268,23 @@ class Tables:
                 f"{fact.entries:,}",
                 size(fact.bytes),
                 f"{fact.again:,}",
-                *_middle_and_end(fact.ack_seconds),
-                *_middle_and_end(fact.commit_seconds),
                 f"{max(lag.entries for lag in fact.lag):,}" if fact.lag else NOTHING,
+                context.frame(fact.place, row=True),
+            )
+            for fact in self._facts.replication
+        ]
+
+    def _answers(self) -> list[_Row]:
+        context = self._context
+        return [
+            (
+                context.server(fact.leader),
+                context.server(fact.follower),
+                f"{fact.answered:,}",
+                *_middle_and_end(fact.ack_seconds),
+                NOTHING if fact.network_seconds is None else duration(fact.network_seconds),
+                *_middle_and_end(fact.follower_seconds),
+                *_middle_and_end(fact.commit_seconds),
                 context.frame(fact.place, row=True),
             )
             for fact in self._facts.replication
