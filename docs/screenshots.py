@@ -23,7 +23,7 @@ SHOTS = {
     "killed-leaders": ("s2-cowsql-0.22.1.pcap", "", "timeline", "light"),
     "ladder": ("s2-cowsql-0.22.1.pcap", "ladder", "ladder", "light"),
     "snapshot": ("s4-64k-canon-0.18.1.pcap", "", "timeline", "light"),
-    "partitions": ("s7-canon-0.18.1-pv.pcap", "", "timeline", "dark"),
+    "partitions": ("s7-canon-0.18.1-pv.pcap", "timeline", "timeline", "dark"),
 }
 """By name: the capture, the first section to show (none is the top of the page) and the last one, and the colours."""
 
