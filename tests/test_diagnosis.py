@@ -105,12 +105,18 @@ def test_two_leaders_of_one_term_are_a_problem() -> None:
 
 
 @pytest.mark.parametrize(("rounds", "found"), [(7, []), (8, ["election_storm"])])
-def test_eight_rounds_in_a_minute_that_elect_nobody_are_a_storm(rounds: int, found: list[str]) -> None:
+def test_eight_rounds_one_after_the_other_that_elect_nobody_are_a_storm(rounds: int, found: list[str]) -> None:
     assert kinds(NOTHING._replace(elections=tuple(vote(1, 2 + n, n) for n in range(rounds)))) == found
 
 
-def test_lost_elections_hours_apart_are_no_storm() -> None:
-    assert kinds(NOTHING._replace(elections=tuple(vote(1, 2 + n, 3600 * n) for n in range(20)))) == []
+def test_lost_elections_ten_seconds_apart_are_no_storm() -> None:
+    assert kinds(NOTHING._replace(elections=tuple(vote(1, 2 + n, 10 * n) for n in range(20)))) == []
+
+
+def test_the_end_of_the_capture_is_no_evidence_since_it_is_no_packet() -> None:
+    end = Place(round(13e9), 0)
+    facts = NOTHING._replace(leaders=(reign(1, 2, 0, 10),), leaderless=(Leaderless(at(10), end),))
+    assert only(facts).evidence == (at(10),)
 
 
 def test_a_candidate_that_nobody_votes_for_while_another_leads_is_named_with_the_reason() -> None:

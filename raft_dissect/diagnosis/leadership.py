@@ -21,8 +21,8 @@ _LONG_SECONDS = 5.0
 """C-Raft's default election timeout is 1 to 2 seconds: who has no leader for longer had more than one election fail."""
 _STORM_ROUNDS = 8
 """Rounds of votes from which on elections that elect nobody are a storm."""
-_STORM_SECONDS = 60.0
-"""The time within which they are."""
+_STORM_SECONDS = 5.0
+"""The longest time between two of them: a candidate tries again after 1 to 2 seconds, at the default timeout."""
 _VAIN_ROUNDS = 3
 """Rounds without any vote, after which a candidate is told of."""
 _CHANGES = 3
@@ -61,7 +61,7 @@ def times_without_a_leader(facts: ClusterFacts) -> Iterator[Finding]:
             f"{_until(after)}.",
             _ADVICE[interval.cause],
             tuple(one.leader for one in (before, after) if one is not None),
-            (interval.first, interval.last),
+            tuple(place for place in (interval.first, interval.last) if place.frame),
         )
 
 
