@@ -22,6 +22,7 @@ from raft_dissect.cluster.facts import (
     ReplicationFact,
     ServerFact,
     Snapshot,
+    Traffic,
     Transfer,
     Truncation,
 )
@@ -30,9 +31,10 @@ from raft_dissect.diagnosis import diagnose as diagnose_all
 from raft_dissect.spread import Spread
 from raft_dissect.values import Place
 from raft_dissect.wire import table
-from tests.captures import PCAPS
+from tests.captures import PCAPS, packets
 
-NOTHING = ClusterFacts((), (), (), (), (), (), (), (), (), ())
+SEEN = tuple(ServerFact(id_, (), (), "unknown", "", Place(0, 1), Place(0, 1), "handshake") for id_ in (1, 2, 3))
+NOTHING = ClusterFacts(SEEN, (), (), (), (), (), (), (), (), ())
 
 
 def at(seconds: float) -> Place:
@@ -204,9 +206,11 @@ def test_a_follower_that_is_far_behind_at_the_end_is_named() -> None:
 def test_a_follower_that_never_catches_up_is_a_problem_and_one_that_took_long_a_warning() -> None:
     never = CatchUp(1, 2, 3, 40, None, 900, True, None, at(1), None)
     late = CatchUp(1, 2, 3, 40, 7, 900, False, 11.0, at(1), at(12))
-    assert only(NOTHING._replace(catch_ups=(never,), end=at(20))).severity == "problem"
-    assert only(NOTHING._replace(catch_ups=(late,), end=at(20))).severity == "warning"
-    assert diagnose(NOTHING._replace(catch_ups=(never,), end=at(2))) == ()
+    facts = NOTHING._replace(replication=(REPLICATION,), end=at(20))
+    assert only(facts._replace(catch_ups=(never,))).severity == "problem"
+    assert only(facts._replace(catch_ups=(late,))).severity == "warning"
+    assert diagnose(facts._replace(catch_ups=(never,), end=at(2))) == ()
+    assert diagnose(NOTHING._replace(catch_ups=(never,), end=at(20))) == ()  # no request is in the capture
 
 
 def test_writes_that_failed_are_a_problem_of_the_disk() -> None:
@@ -308,6 +312,30 @@ def test_servers_whose_releases_cannot_decode_each_other_are_named() -> None:
     assert (finding.severity, finding.servers) == ("problem", (3, 2))
     assert finding.text.startswith("Server 3 cannot decode RequestVote of server 2")
     assert only(NOTHING._replace(incompatible=(pair._replace(certain=False),))).severity == "warning"
+
+
+@pytest.mark.parametrize("host", [1, 2, 3])
+@pytest.mark.parametrize("sent", [True, False])
+def test_half_of_a_capture_accuses_nobody(host: int, sent: bool) -> None:
+    """The packets that one server sends, or those that it gets: of a healthy cluster, until it was stopped."""
+    address = bytes((10, 77, 77, host))
+    place = slice(26, 30) if sent else slice(30, 34)
+    half = [packet for packet in packets("s1-canon-0.18.1.pcap") if packet.data[place] == address]
+    report = analyze(half)
+    assert report.capture.messages > 80
+    assert {finding.severity for finding in report.findings} == {"note"}
+
+
+def test_leaders_whose_messages_are_not_in_the_capture_are_told_of() -> None:
+    traffic = (Traffic(2, 1, {"AppendEntriesResult": 9}, 400, at(3)),)
+    facts = NOTHING._replace(traffic=traffic, leaderless=(Leaderless(at(10), at(40)),))
+    finding = only(facts)
+    assert (finding.severity, finding.kind, finding.servers, finding.evidence) == (
+        "note",
+        "unseen_leader",
+        (1,),
+        (at(3),),
+    )
 
 
 def test_findings_of_several_clusters_name_theirs() -> None:

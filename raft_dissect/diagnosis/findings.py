@@ -34,6 +34,7 @@ FindingKind = Literal[
     "incompatible",
     "begun_midway",
     "one_sided",
+    "unseen_leader",
 ]
 
 SEVERITIES: tuple[Severity, ...] = ("problem", "warning", "note")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from raft_dissect.diagnosis.findings import Finding
 from raft_dissect.diagnosis.replication import is_silent
+from raft_dissect.diagnosis.visibility import unseen_leaders
 from raft_dissect.diagnosis.words import capital, server, servers
 
 if TYPE_CHECKING:
@@ -53,4 +54,21 @@ def one_sided(facts: ClusterFacts) -> Iterator[Finding]:
         )
 
 
-RULES: tuple[Callable[[ClusterFacts], Iterator[Finding]], ...] = (begun_midway, one_sided)
+def requests_are_missing(facts: ClusterFacts) -> Iterator[Finding]:
+    """Leaders of which the capture has the answers of followers, and no message."""
+    names = unseen_leaders(facts)
+    if not names:
+        return
+    first = min(one.first for one in facts.traffic if one.receiver in names)
+    yield Finding(
+        "note",
+        "unseen_leader",
+        f"Followers answer {servers(names)}, whose own messages as leader are not in the capture: who led when, and "
+        "for how long nobody did, is known in part only.",
+        "Capture both directions, at a place where all connections between the servers pass.",
+        names,
+        (first,),
+    )
+
+
+RULES: tuple[Callable[[ClusterFacts], Iterator[Finding]], ...] = (begun_midway, one_sided, requests_are_missing)

@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from raft_dissect.diagnosis.findings import Finding
+from raft_dissect.diagnosis.visibility import shows_leaders
 from raft_dissect.diagnosis.words import REASONS, capital, seconds_between, server, servers
 from raft_dissect.units import counted, duration
 
@@ -47,6 +48,8 @@ _ADVICE = {
 
 def times_without_a_leader(facts: ClusterFacts) -> Iterator[Finding]:
     """Each long time without a leader, with what came before and after it."""
+    if not shows_leaders(facts):
+        return
     for interval in facts.leaderless:
         seconds = seconds_between(interval.first, interval.last)
         if seconds < (_LONG_SECONDS if interval.cause == "start" else _SHORT_SECONDS):
@@ -109,6 +112,8 @@ def two_leaders(facts: ClusterFacts) -> Iterator[Finding]:
 
 def election_storms(facts: ClusterFacts) -> Iterator[Finding]:
     """Many rounds of votes that elected nobody, close to each other."""
+    if not shows_leaders(facts):
+        return
     lost = [election for election in _votes(facts) if election.outcome != "won"]
     for storm in _clusters(lost):
         if len(storm) < _STORM_ROUNDS:

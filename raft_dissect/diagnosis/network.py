@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from raft_dissect.diagnosis.findings import Finding
+from raft_dissect.diagnosis.visibility import is_seen
 from raft_dissect.diagnosis.words import capital, server
 from raft_dissect.units import counted, duration
 
@@ -25,14 +26,15 @@ _STALL_SECONDS = 0.2
 def failed_connections(facts: ClusterFacts) -> Iterator[Finding]:
     """Servers that could not connect to others."""
     for path in facts.paths:
-        failed = path.refused + path.unanswered
+        unanswered = path.unanswered if is_seen(facts, path.receiver) else 0
+        failed = path.refused + unanswered
         if failed < _FEW:
             continue
         how = " and ".join(
             text
             for times, text in (
                 (path.refused, f"{path.refused} times refused"),
-                (path.unanswered, f"{path.unanswered} times without an answer"),
+                (unanswered, f"{unanswered} times without an answer"),
             )
             if times
         )

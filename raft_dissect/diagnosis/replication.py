@@ -97,7 +97,10 @@ def _what_is_slow(pair: ReplicationFact) -> tuple[str, str]:
 
 def never_caught_up(facts: ClusterFacts) -> Iterator[Finding]:
     """Followers that refused entries and were not up to date for long, or never."""
+    requested = {(pair.leader, pair.follower) for pair in facts.replication}
     for catch_up in facts.catch_ups:
+        if (catch_up.leader, catch_up.follower) not in requested:
+            continue  # the capture has refusals alone, and would not show that others were accepted
         end = catch_up.finished or facts.end
         if end is None or seconds_between(catch_up.place, end) < _CATCH_UP_SECONDS:
             continue
