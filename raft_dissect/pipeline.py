@@ -1,19 +1,21 @@
-"""From a capture to its report: the stages put together."""
+"""From a capture to its report or its audit: the stages put together."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from raft_dissect.cluster import Clusters
+from raft_dissect.audit.auditor import ClusterAudit, together
+from raft_dissect.cluster import Analysis, Clusters
 from raft_dissect.diagnosis import diagnose
 from raft_dissect.dissection import Dissection
 from raft_dissect.report.model import MAX_DIAGNOSTICS, CaptureFacts, Report
 from raft_dissect.values import Diagnostic
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
+    from raft_dissect.audit import Finding, Verdicts
     from raft_dissect.columns import MessageBatch
     from raft_dissect.dissection import Source
 
@@ -22,7 +24,7 @@ class ReportBuilder:
     """Takes the batches of a dissection, and makes the report of them."""
 
     def __init__(self) -> None:
-        self._clusters = Clusters()
+        self._clusters = Clusters(Analysis)
         self._messages = 0
         self._partial = 0
         self._diagnosed: Counter[str] = Counter()
@@ -58,7 +60,8 @@ class ReportBuilder:
             dict(sorted(self._diagnosed.items())),
             tuple(self._diagnostics),
         )
-        clusters = self._clusters.facts(statistics.last_ns or 0)
+        found = (analysis.facts(statistics.last_ns or 0) for analysis in self._clusters.clusters())
+        clusters = tuple(facts for facts in found if facts is not None)
         return Report(capture, clusters, diagnose(clusters))
 
 
@@ -72,3 +75,37 @@ def analyze(source: Source, *, ports: Collection[int] | None = None, layout: str
     for batch in dissection.batches():
         builder.feed(batch)
     return builder.report(dissection)
+
+
+class AuditBuilder:
+    """Takes the batches of a dissection, and judges the clusters in them."""
+
+    def __init__(self, off: Collection[str] = (), told: Callable[[Finding], None] | None = None) -> None:
+        """`off` are the ids of rules that are not asked; `told` is called with each finding as it is made."""
+        self._off = frozenset(off)
+        self._clusters = Clusters(lambda: ClusterAudit(self._off, told))
+
+    def feed(self, batch: MessageBatch) -> None:
+        """Take a batch of events."""
+        self._clusters.feed_batch(batch)
+
+    def verdicts(self, dissection: Dissection) -> Verdicts:
+        """What became of all batches that were fed, which came from this dissection."""
+        audits = self._clusters.clusters()
+        for audit_ in audits:
+            audit_.finish(dissection.statistics.last_ns or 0)
+        return together(audits)
+
+
+def audit(
+    source: Source, *, ports: Collection[int] | None = None, layout: str | None = None, off: Collection[str] = ()
+) -> Verdicts:
+    """Check the clusters whose traffic was captured against the rules of Raft and of C-Raft's protocol.
+
+    `off` are the ids of rules that are not asked; the other arguments and the errors are those of `messages`.
+    """
+    dissection = Dissection(source, ports=ports, layout=layout)
+    builder = AuditBuilder(off)
+    for batch in dissection.batches():
+        builder.feed(batch)
+    return builder.verdicts(dissection)

@@ -6,7 +6,7 @@ from raft_dissect.cluster.steady cimport Steady
 
 
 cdef class Analysis:
-    cdef object _servers
+    cdef readonly object servers
     cdef object _terms
     cdef Logs _logs
     cdef object _leaders

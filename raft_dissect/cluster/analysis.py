@@ -31,18 +31,18 @@ class Analysis:
     """Takes the events of the stream engine in their order, and knows at any time what they say about the cluster."""
 
     def __init__(self) -> None:
-        self._servers = Servers()
+        self.servers = Servers()
         self._terms = Terms()
         self._logs = Logs()
         self._leaders = Leaders()
-        self._membership = Membership(self._servers)
+        self._membership = Membership(self.servers)
         self._elections = Elections(self._terms, self._leaders, self._logs, self._membership)
         self._replication = Replication(self._terms, self._logs)
         self._transfers = Transfers(self._leaders)
         self._flows = Flows()
-        self._paths = Paths(self._servers)
+        self._paths = Paths(self.servers)
         self._steady = Steady(
-            self._servers,
+            self.servers,
             self._terms,
             self._logs,
             self._leaders,
@@ -77,7 +77,7 @@ class Analysis:
         """Take one event and give it to every tracker, also where nothing new can be in it."""
         if isinstance(event, Diagnostic) and event.message is None:
             if event.stream is not None and loses_messages(event):
-                self._replication.lost(self._servers.sender(event.stream), self._servers.receiver(event.stream))
+                self._replication.lost(self.servers.sender(event.stream), self.servers.receiver(event.stream))
             return
         self._steady.end()
         if isinstance(event, Message):
@@ -92,16 +92,16 @@ class Analysis:
                 self._closed(event.stream, event.place, event.reason)
         elif event.message is not None:
             stream = event.message.stream
-            self._replication.unfinished(event.message, self._servers.sender(stream), self._servers.receiver(stream))
+            self._replication.unfinished(event.message, self.servers.sender(stream), self.servers.receiver(stream))
 
     def knows(self, address: str) -> bool:
         """Whether a server of the cluster is known to advertise an address."""
-        return self._servers.identities.knows(address)
+        return self.servers.identities.knows(address)
 
     def _message(self, message: Message) -> None:
-        self._servers.identities.message(message)
-        sender = self._servers.sender(message.stream)
-        receiver = self._servers.receiver(message.stream)
+        self.servers.identities.message(message)
+        sender = self.servers.sender(message.stream)
+        receiver = self.servers.receiver(message.stream)
         sender.seen(message)
         self._paths.stream(message.stream, message.first)
         flow = self._flows.of(message, sender, receiver)
@@ -115,17 +115,17 @@ class Analysis:
         self._transfers.message(message, sender, receiver)
 
     def _opened(self, stream: Stream, place: Place) -> None:
-        self._servers.identities.opened(stream)
+        self.servers.identities.opened(stream)
         self._paths.stream(stream, place)
-        sender, receiver = self._servers.sender(stream), self._servers.receiver(stream)
+        sender, receiver = self.servers.sender(stream), self.servers.receiver(stream)
         self._elections.opened(sender, receiver)
         self._replication.opened(sender, receiver)
-        if self._servers.restarts.opened(stream, sender, receiver, place):
+        if self.servers.restarts.opened(stream, sender, receiver, place):
             self._terms.restarted(sender)
 
     def _closed(self, stream: Stream, place: Place, reason: StreamEnd) -> None:
-        sender, receiver = self._servers.sender(stream), self._servers.receiver(stream)
-        self._servers.restarts.closed(stream, sender, receiver, place, reason)
+        sender, receiver = self.servers.sender(stream), self.servers.receiver(stream)
+        self.servers.restarts.closed(stream, sender, receiver, place, reason)
         self._leaders.closed(sender, place)
         self._elections.closed(sender, receiver, place)
         self._replication.closed(sender, receiver)
@@ -141,7 +141,7 @@ class Analysis:
         elections = self._elections.elections(end, self._paths)
         traffic = self._flows.traffic()
         return ClusterFacts(
-            self._servers.facts(),
+            self.servers.facts(),
             leaderships,
             self._leaders.leaderless(leaderships, elections, end),
             elections,
@@ -154,7 +154,7 @@ class Analysis:
             *replicated(self._replication.progresses(), end, _shortest_round_trips(paths)),
             paths=paths,
             end=end,
-            incompatible=incompatibilities(self._servers.all(), traffic),
+            incompatible=incompatibilities(self.servers.all(), traffic),
         )
 
     def _rejections(self) -> tuple[Rejection, ...]:

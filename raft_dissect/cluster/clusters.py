@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, Generic, Protocol, TypeGuard, TypeVar
 
 from raft_dissect.cluster.addresses import configured_key, keys_of, port_of
-from raft_dissect.cluster.analysis import Analysis
 from raft_dissect.cluster.answers import partners, same_candidate
 from raft_dissect.values import Diagnostic, Endpoint, Message, StreamClosed, TransportEvent
 from raft_dissect.wire import table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-    from raft_dissect.cluster.facts import ClusterFacts
     from raft_dissect.columns import MessageBatch
     from raft_dissect.values import Event, Stream
 
@@ -32,15 +30,34 @@ _EVENT_BYTES = 512
 """What an event takes beside its header."""
 
 
-class _Cluster:
+class Listener(Protocol):
+    """Takes the events of one cluster in their order, as `Analysis` does."""
+
+    def feed(self, event: Event) -> None:
+        """Take one event."""
+
+    def feed_batch(self, batch: MessageBatch) -> None:
+        """Take a batch of events."""
+
+    def feed_rows(self, batch: MessageBatch, row: int, end: int) -> None:
+        """Take the rows of a batch from `row` on, before `end`."""
+
+    def knows(self, address: str) -> bool:
+        """Whether a server of the cluster is known to advertise an address."""
+
+
+L = TypeVar("L", bound=Listener)
+
+
+class _Cluster(Generic[L]):
     """Servers that belong together, as far as it is known."""
 
     __slots__ = ("analysis", "full", "into", "log", "number", "size")
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, analysis: L) -> None:
         self.number = number
-        self.analysis = Analysis()
-        self.into: _Cluster | None = None
+        self.analysis = analysis
+        self.into: _Cluster[L] | None = None
         """The cluster that this one turned out to be a part of."""
         self.log: list[tuple[int, Event]] | None = []
         """All of its events with their numbers; None when there were too many to keep."""
@@ -55,12 +72,12 @@ class _Cluster:
         return self.log is not None and not self.full
 
     @property
-    def root(self) -> _Cluster:
+    def root(self) -> _Cluster[L]:
         """The cluster itself, or the one that it turned out to be a part of."""
         return self if self.into is None else self.into.root
 
 
-class Clusters:
+class Clusters(Generic[L]):
     """Takes the events of the stream engine in their order, and gives each to the analysis of its cluster.
 
     Servers belong to one cluster when they talk to each other. A server is known by where it listens: the address and
@@ -71,12 +88,14 @@ class Clusters:
     which listens on the same port as the receiver, or is the only one there, or the one that answers what is sent.
     """
 
-    def __init__(self) -> None:
-        self._clusters: dict[Stream, _Cluster] = {}
-        self._listening: dict[str, _Cluster] = {}  # by address and port
+    def __init__(self, make: Callable[[], L]) -> None:
+        """`make` gives what is to take the events of a new cluster."""
+        self._make = make
+        self._clusters: dict[Stream, _Cluster[L]] = {}
+        self._listening: dict[str, _Cluster[L]] = {}  # by address and port
         self._ports: dict[str, set[int]] = {}  # host: where servers on it listen
-        self._anonymous: dict[Stream, _Cluster] = {}  # streams whose sender is not known, in their order
-        self._live: list[_Cluster] = []
+        self._anonymous: dict[Stream, _Cluster[L]] = {}  # streams whose sender is not known, in their order
+        self._live: list[_Cluster[L]] = []
         self._failures: deque[TransportEvent] = deque(maxlen=_MAX_FAILURES)
         self._made = 0
         self._events = 0
@@ -114,11 +133,10 @@ class Clusters:
             row = before
         self._rows(batch, row, batch.rows)
 
-    def facts(self, end_ns: int) -> tuple[ClusterFacts, ...]:
-        """What is known of each cluster with messages; `end_ns` is the capture's last time in nanoseconds."""
+    def clusters(self) -> tuple[L, ...]:
+        """What took the events of each cluster, in the order in which they were seen first."""
         self._settle()
-        found = (cluster.analysis.facts(end_ns) for cluster in sorted(self._live, key=_number_of))
-        return tuple(facts for facts in found if facts is not None)
+        return tuple(cluster.analysis for cluster in sorted(self._live, key=_number_of))
 
     # Which cluster a stream belongs to
 
@@ -186,7 +204,7 @@ class Clusters:
             if cluster is not None and partner is not None:
                 self._join({cluster.root, partner.root})
 
-    def _learn(self, message: Message, cluster: _Cluster) -> None:
+    def _learn(self, message: Message, cluster: _Cluster[L]) -> None:
         """Learn from a configuration which servers belong together."""
         if message.type == table.INSTALL_SNAPSHOT:
             found = [message.configuration]
@@ -199,15 +217,15 @@ class Clusters:
 
     # What is done with events
 
-    def _new(self) -> _Cluster:
-        cluster = _Cluster(self._made)
+    def _new(self) -> _Cluster[L]:
+        cluster = _Cluster(self._made, self._make())
         for failure in self._failures:
             cluster.analysis.feed(failure)
         self._made += 1
         self._live.append(cluster)
         return cluster
 
-    def _join(self, clusters: set[_Cluster]) -> _Cluster:
+    def _join(self, clusters: set[_Cluster[L]]) -> _Cluster[L]:
         """Make one cluster of several, as far as their events are still known, and give the first."""
         ordered = sorted(clusters, key=lambda cluster: (cluster.whole, cluster.number))
         first, parts = ordered[0], [cluster for cluster in ordered[1:] if cluster.whole]
@@ -215,7 +233,7 @@ class Clusters:
             return first
         events = [event for cluster in parts for event in cluster.log or ()]
         if first.whole and first.log is not None:
-            first.analysis = Analysis()
+            first.analysis = self._make()
             for failure in self._failures:
                 first.analysis.feed(failure)
             events += first.log
@@ -246,7 +264,7 @@ class Clusters:
             cluster.analysis.feed_rows(batch, row, last)
             row = last
 
-    def _cluster(self, stream: Stream | None) -> _Cluster:
+    def _cluster(self, stream: Stream | None) -> _Cluster[L]:
         assert stream is not None
         return self._clusters[stream].root
 
@@ -258,16 +276,19 @@ class Clusters:
             cluster.analysis.feed(event)
         elif isinstance(event, Diagnostic) and event.stream in self._clusters:
             self._clusters[event.stream].root.analysis.feed(event)
+        elif isinstance(event, Diagnostic) and event.stream is None:
+            for cluster in self._live:
+                cluster.analysis.feed(event)
         elif _is_failure(event):
             self._failures.append(event)
             for cluster in self._live:
                 cluster.analysis.feed(event)
 
-    def _keep_rows(self, cluster: _Cluster, batch: MessageBatch) -> None:
+    def _keep_rows(self, cluster: _Cluster[L], batch: MessageBatch) -> None:
         if cluster.whole:
             self._keep(cluster, (event for event in batch if _stream_of(event) is not None))
 
-    def _keep(self, cluster: _Cluster, events: Iterable[Event]) -> None:
+    def _keep(self, cluster: _Cluster[L], events: Iterable[Event]) -> None:
         """Keep events for the case that the cluster turns out to be one with another."""
         for event in events:
             if not cluster.whole or cluster.log is None:
@@ -293,7 +314,7 @@ def _is_failure(event: Event) -> TypeGuard[TransportEvent]:
     return isinstance(event, TransportEvent) and event.kind in ("refused", "unanswered")
 
 
-def _number_of(cluster: _Cluster) -> int:
+def _number_of(cluster: _Cluster[L]) -> int:
     return cluster.number
 
 

@@ -1,0 +1,120 @@
+"""From events to verdicts: gives each message to the rules, then to what is known of the cluster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from raft_dissect.audit.catalogue import GROUPS, RULES
+from raft_dissect.audit.judge import Judge
+from raft_dissect.audit.knowledge import Knowledge
+from raft_dissect.audit.step import Step
+from raft_dissect.audit.verdicts import Tally, Verdicts
+from raft_dissect.cluster.analysis import Analysis
+from raft_dissect.cluster.replicated import loses_messages
+from raft_dissect.values import Diagnostic, Message, StreamClosed, StreamOpened, TransportEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+    from raft_dissect.audit.group import Group
+    from raft_dissect.audit.knowledge.lines import Line
+    from raft_dissect.audit.verdicts import Finding
+    from raft_dissect.cluster.facts import ClusterFacts
+    from raft_dissect.columns import MessageBatch
+    from raft_dissect.values import Event
+
+
+def together(audits: Iterable[ClusterAudit]) -> Verdicts:
+    """The verdicts about all clusters of a capture."""
+    findings: list[Finding] = []
+    tallies = {rule.id: Tally(rule, 0, 0, 0, 0, {}) for rule in RULES}
+    for number, one in enumerate(audits):
+        findings += [finding._replace(cluster=number) for finding in one.judge.findings]
+        for tally in one.judge.tallies:
+            tallies[tally.rule.id] = tallies[tally.rule.id].plus(tally)
+    findings.sort(key=lambda finding: (finding.place, finding.rule.id))
+    return Verdicts(tuple(findings), tuple(tallies.values()))
+
+
+class ClusterAudit:
+    """Judges one cluster, event by event; it takes what an `Analysis` takes, and asks one who is who."""
+
+    def __init__(self, off: Collection[str] = (), told: Callable[[Finding], None] | None = None) -> None:
+        """`off` are the ids of rules that are not asked; `told` is called with each finding as it is made."""
+        self._analysis = Analysis()
+        self._servers = self._analysis.servers
+        self.knowledge = Knowledge()
+        self.judge = Judge([rule for rule in RULES if rule.id not in off], told)
+        self._groups: list[Group] = [group(self.knowledge, self.judge) for group in GROUPS]
+
+    def knows(self, address: str) -> bool:
+        """Whether a server of the cluster is known to advertise an address."""
+        return self._analysis.knows(address)
+
+    def feed_batch(self, batch: MessageBatch) -> None:
+        """Take a batch of events."""
+        for event in batch:
+            self.feed(event)
+
+    def feed_rows(self, batch: MessageBatch, row: int, end: int) -> None:
+        """Take the rows of a batch from `row` on, before `end`."""
+        for number in range(row, end):
+            self.feed(batch.message(number))
+
+    def feed(self, event: Event) -> None:
+        """Take one event."""
+        self._analysis.feed(event)
+        self.judge.advance(event.place.time_ns)
+        if isinstance(event, Message):
+            self._message(event)
+        elif isinstance(event, StreamOpened):
+            line = self._line(event)
+            for group in self._groups:
+                group.opened(line, event.place)
+        elif isinstance(event, StreamClosed):
+            line = self._line(event)
+            for group in self._groups:
+                group.closed(line, event.place, event.reason)
+            self.knowledge.lines.closed(line, event.place, event.reason)
+        elif isinstance(event, TransportEvent):
+            for group in self._groups:
+                group.transport(event)
+        else:
+            self._diagnostic(event)
+
+    def _line(self, event: Message | StreamOpened | StreamClosed) -> Line:
+        servers = self._servers
+        sender, receiver = servers.sender(event.stream), servers.receiver(event.stream)
+        return self.knowledge.lines.line(event.stream, event.place, sender.id, receiver.id)
+
+    def _message(self, message: Message) -> None:
+        servers = self._servers
+        sender, receiver = servers.sender(message.stream), servers.receiver(message.stream)
+        line = self.knowledge.lines.line(message.stream, message.first, sender.id, receiver.id)
+        step = Step(message, line, sender, receiver)
+        for group in self._groups:
+            group.message(step)
+        self.knowledge.learn(step)
+
+    def _diagnostic(self, diagnostic: Diagnostic) -> None:
+        lines = self.knowledge.lines
+        if diagnostic.kind in ("file_damaged", "file_truncated"):
+            lines.lost_everywhere(diagnostic.place)
+        elif diagnostic.stream is not None and (line := lines.known(diagnostic.stream)) is not None:
+            if loses_messages(diagnostic) or diagnostic.kind == "unfinished":
+                lines.lost(line, diagnostic.place)
+            for group in self._groups:
+                group.diagnostic(line, diagnostic)
+
+    def facts(self, end_ns: int) -> ClusterFacts | None:
+        """What the report knows of the cluster; None when there was no message."""
+        return self._analysis.facts(end_ns)
+
+    def finish(self, end_ns: int) -> None:
+        """The capture is over: the rules answer what waits, and look at the whole of it."""
+        self.judge.finish()
+        facts = self._analysis.facts(end_ns)
+        if facts is not None:
+            for group in self._groups:
+                group.end(facts)
+        self.judge.finish()

@@ -1,0 +1,39 @@
+"""What a group of rules is: it is given each event before the cluster's knowledge learns from it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from raft_dissect.audit.judge import Judge
+    from raft_dissect.audit.knowledge import Knowledge
+    from raft_dissect.audit.knowledge.lines import Line
+    from raft_dissect.audit.step import Step
+    from raft_dissect.cluster.facts import ClusterFacts
+    from raft_dissect.values import Diagnostic, Place, StreamEnd, TransportEvent
+
+
+class Group:
+    """A group of rules; each overrides what it wants to be told."""
+
+    def __init__(self, knowledge: Knowledge, judge: Judge) -> None:
+        self.knowledge = knowledge
+        self.judge = judge
+
+    def message(self, step: Step) -> None:
+        """A message, complete or partial."""
+
+    def opened(self, line: Line, place: Place) -> None:
+        """A connection has shown its handshake."""
+
+    def closed(self, line: Line, place: Place, reason: StreamEnd) -> None:
+        """A connection ended."""
+
+    def transport(self, event: TransportEvent) -> None:
+        """Something that TCP did."""
+
+    def diagnostic(self, line: Line, diagnostic: Diagnostic) -> None:
+        """Something is missing or wrong on a connection."""
+
+    def end(self, facts: ClusterFacts) -> None:
+        """The capture is over, and this is what the report says of it."""

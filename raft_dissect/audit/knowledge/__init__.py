@@ -1,0 +1,66 @@
+"""What the audit knows of a cluster: built once per message, and asked by all rules."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from raft_dissect.audit.knowledge.configurations import Configurations
+from raft_dissect.audit.knowledge.lines import Lines
+from raft_dissect.audit.knowledge.log import Committed, Entry, Log
+from raft_dissect.audit.knowledge.reigns import Reigns
+from raft_dissect.audit.knowledge.terms import Terms
+from raft_dissect.wire import table
+
+if TYPE_CHECKING:
+    from raft_dissect.audit.knowledge.reigns import Reign
+    from raft_dissect.audit.step import Step
+
+
+class Knowledge:
+    """What was learned from all messages so far. Rules are asked about a message before it is learned from."""
+
+    def __init__(self) -> None:
+        self.lines = Lines()
+        self.terms = Terms()
+        self.reigns = Reigns()
+        self.log = Log()
+        self.configurations = Configurations()
+
+    def learn(self, step: Step) -> None:
+        """Learn from a message."""
+        self.lines.said(step.line, step)
+        if step.sender is None or step.term is None:
+            return
+        if step.real:
+            self.terms.shown(step.sender, step.term, step.place)
+            if step.type == table.REQUEST_VOTE:
+                self.terms.stands(step.sender, step.term)
+        self.reigns.message(step)
+        self.configurations.message(step)
+        if step.type == table.APPEND_ENTRIES and step.whole:
+            self._entries(step, step.sender, step.term)
+
+    def _entries(self, step: Step, leader: int, term: int) -> None:
+        reign = self.reigns.of(leader, term)
+        if reign is None:
+            return
+        previous = step.fields["prev_log_index"]
+        if previous:
+            before = step.fields["prev_log_term"]
+            self._learn(reign, Entry(previous, before, None, None, None, leader, term, step.place))
+        for number, entry in enumerate(step.entries, previous + 1):
+            found = Entry(number, entry.term, entry.type, entry.size, None, leader, term, step.place)
+            self._learn(reign, found)
+        if reign.pending and reign.committed < reign.commit:
+            for index in [index for index in reign.pending if index <= reign.commit]:
+                committed = Committed(index, reign.pending.pop(index), leader, term, step.place)
+                self.log.commit(committed)
+        reign.committed = reign.commit
+
+    def _learn(self, reign: Reign, entry: Entry) -> None:
+        self.log.learn(entry)
+        reign.has(entry.log_index, entry.term)
+        if entry.log_index <= reign.committed:
+            self.log.commit(Committed(entry.log_index, entry.term, reign.leader, reign.term, entry.place))
+        else:
+            reign.pending[entry.log_index] = entry.term

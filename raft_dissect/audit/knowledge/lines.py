@@ -1,0 +1,182 @@
+"""What the capture has of each connection: whether it was there from the start, what is missing, and up to when."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from raft_dissect.wire import table
+
+if TYPE_CHECKING:
+    from raft_dissect.audit.knowledge.terms import Terms
+    from raft_dissect.audit.step import Step
+    from raft_dissect.audit.verdicts import Reason
+    from raft_dissect.values import Place, Stream, StreamEnd
+
+_MAX_OVER = 64
+"""Connections of one server to another that are over and still remembered."""
+
+
+class Line:
+    """One stream, as far as it was captured."""
+
+    __slots__ = (
+        "commit",
+        "commit_place",
+        "commit_term",
+        "end",
+        "ends",
+        "ends_place",
+        "ends_term",
+        "first",
+        "first_term",
+        "from_start",
+        "highest_place",
+        "highest_term",
+        "last",
+        "lost",
+        "messages",
+        "named",
+        "reason",
+        "receiver",
+        "sender",
+        "stream",
+    )
+
+    def __init__(self, stream: Stream, place: Place) -> None:
+        self.stream = stream
+        self.sender: int | None = None
+        self.receiver: int | None = None
+        self.from_start = stream.handshake is not None
+        """Whether its first message is known to be the first one."""
+        self.named = stream.handshake is not None
+        """Whether its handshake says who sends."""
+        self.first = place
+        self.last = place
+        """The latest packet that completed a message: all that was sent before it is known, or `lost`."""
+        self.lost: Place | None = None
+        """The last place at which messages may be missing."""
+        self.first_term: int | None = None
+        """The term of its first message, if that was captured."""
+        self.highest_term = 0
+        """The highest term that its sender has shown on it; the terms of pre-votes are none."""
+        self.highest_place = place
+        self.commit_term: int | None = None
+        """The term of its last AppendEntries."""
+        self.commit = -1
+        """The highest leader_commit in that term."""
+        self.commit_place = place
+        self.ends_term: int | None = None
+        """The same for the highest index up to which AppendEntries brought entries, or that they would follow."""
+        self.ends = -1
+        self.ends_place = place
+        self.messages = 0
+        self.end: Place | None = None
+        self.reason: StreamEnd | None = None
+
+
+class Lines:
+    """All connections of a cluster."""
+
+    def __init__(self) -> None:
+        self._lines: dict[int, Line] = {}
+        self._between: dict[tuple[int, int], list[Line]] = {}
+
+    def line(self, stream: Stream, place: Place, sender: int | None, receiver: int | None) -> Line:
+        """What is known of a stream, on which something was seen at a place."""
+        line = self._lines.get(stream.number)
+        if line is None:
+            line = self._lines[stream.number] = Line(stream, place)
+        if (line.sender, line.receiver) != (sender, receiver):
+            self._join(line, sender, receiver)
+        return line
+
+    def _join(self, line: Line, sender: int | None, receiver: int | None) -> None:
+        if line.sender is not None and line.receiver is not None:
+            self._between[line.sender, line.receiver].remove(line)
+        line.sender, line.receiver = sender, receiver
+        if sender is not None and receiver is not None:
+            lines = self._between.setdefault((sender, receiver), [])
+            lines.append(line)
+            if len(lines) > _MAX_OVER:
+                self._forget(lines)
+
+    def _forget(self, lines: list[Line]) -> None:
+        """Forget the oldest one that is over; whoever asks about its time has seen enough others."""
+        for line in lines:
+            if line.end is not None:
+                lines.remove(line)
+                self._lines.pop(line.stream.number, None)
+                return
+
+    def known(self, stream: Stream) -> Line | None:
+        """What is known of a stream, if anything was seen on it."""
+        return self._lines.get(stream.number)
+
+    def between(self, sender: int, receiver: int) -> list[Line]:
+        """The connections of one server to another, those that are over included."""
+        return self._between.get((sender, receiver), [])
+
+    def said(self, line: Line, step: Step) -> None:
+        """A message was complete."""
+        place, term = step.place, step.term if step.real else None
+        line.messages += 1
+        line.last = max(line.last, place)
+        if line.messages == 1:
+            line.first_term = term
+        if term is not None and (term > line.highest_term or line.messages == 1):
+            line.highest_term, line.highest_place = term, place
+        if step.type == table.APPEND_ENTRIES:
+            _appends(line, step)
+
+    def lost(self, line: Line, place: Place) -> None:
+        """Messages may be missing before a place."""
+        line.lost = place if line.lost is None else max(line.lost, place)
+
+    def lost_everywhere(self, place: Place) -> None:
+        """The capture itself is damaged."""
+        for line in self._lines.values():
+            if line.end is None:
+                self.lost(line, place)
+
+    def closed(self, line: Line, place: Place, reason: StreamEnd) -> None:
+        """A connection ended."""
+        line.end, line.reason = place, reason
+
+    def hides(self, terms: Terms, sender: int, receiver: int, term: int, until: Place) -> Reason | None:
+        """Why it is not known all that a server sent to another in a term, before some place; None if it is.
+
+        That needs to have seen the server in a lower term, or standing for this one; every connection from there on
+        without a loss; and on each something later, which proves that nothing is missing at its end.
+        """
+        lines = self.between(sender, receiver)
+        if not lines:
+            return "other_direction"
+        if not terms.began(sender, term):
+            return "begun_midway"
+        began = terms.first(sender, term)
+        began_ns = until.time_ns if began is None else began.time_ns
+        for line in lines:
+            if line.end is not None and line.end.time_ns < began_ns:
+                continue
+            reason = _hides(line, term, began_ns, until)
+            if reason is not None:
+                return reason
+        return None
+
+
+def _appends(line: Line, step: Step) -> None:
+    commit, ends = step.fields.get("leader_commit", -1), step.ends
+    if step.term != line.commit_term or commit > line.commit:
+        line.commit_term, line.commit, line.commit_place = step.term, commit, step.place
+    if ends is not None and (step.term != line.ends_term or ends > line.ends):
+        line.ends_term, line.ends, line.ends_place = step.term, ends, step.place
+
+
+def _hides(line: Line, term: int, began_ns: int, until: Place) -> Reason | None:
+    if line.lost is not None and line.lost.time_ns >= began_ns:
+        return "gap"
+    if not line.from_start and (line.first_term is None or line.first_term >= term):
+        return "begun_midway"
+    if line.last.time_ns > until.time_ns or line.first.time_ns > until.time_ns:
+        return None
+    return None if line.reason == "fin" else "capture_end"

@@ -1,0 +1,209 @@
+"""What each leader has shown in each term: how far its log reaches, its commit index, what it sent to whom."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from raft_dissect.wire import table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from raft_dissect.audit.step import Step
+    from raft_dissect.values import Place
+
+_MAX_REIGNS = 1024
+"""Reigns that are remembered; those that were not heard of for the longest time are forgotten first."""
+_MAX_TERMS = 16_384
+"""Entries of one leader whose terms are remembered; those that were learned first are forgotten first."""
+_MAX_REQUESTS = 1024
+"""Indexes that are remembered of what was sent to one follower."""
+
+
+class Sent:
+    """What one leader sent to one follower in its term."""
+
+    __slots__ = (
+        "acknowledged",
+        "appends",
+        "commit",
+        "end",
+        "end_place",
+        "first",
+        "last",
+        "matched",
+        "previous",
+        "refused",
+        "snapshot",
+        "snapshots",
+    )
+
+    def __init__(self, place: Place) -> None:
+        self.first = place
+        self.last = place
+        self.appends = 0
+        """AppendEntries messages."""
+        self.end = -1
+        """The highest index that they brought, or that they would follow."""
+        self.end_place: Place | None = None
+        self.previous: dict[int, Place] = {}
+        """The latest values of prev_log_index, the last ones last, each with the packet that brought it last."""
+        self.snapshot = -1
+        """The highest last_index of snapshots."""
+        self.snapshots = 0
+        self.commit = -1
+        """The highest leader_commit."""
+        self.matched = -1
+        """The highest last_log_index with which the follower acknowledged."""
+        self.acknowledged: Place | None = None
+        """The packet that did."""
+        self.refused: dict[int, Place] = {}
+        """The latest values of rejected, as `previous`."""
+
+    @property
+    def highest(self) -> int:
+        """The highest index that the follower can have from this leader; -1 if none is known."""
+        return max(self.end, self.snapshot)
+
+
+class Reign:
+    """What one server showed as leader of one term."""
+
+    __slots__ = (
+        "commit",
+        "commit_place",
+        "committed",
+        "end",
+        "end_place",
+        "first",
+        "last",
+        "leader",
+        "pending",
+        "sent",
+        "sure",
+        "term",
+        "terms",
+    )
+
+    def __init__(self, leader: int, term: int, place: Place) -> None:
+        self.leader = leader
+        self.term = term
+        self.first = place
+        """Its first message as leader."""
+        self.last = place
+        self.sure = False
+        """Whether a message proves it whose sender is known for sure."""
+        self.end = -1
+        """The highest index that it is known to have in its log."""
+        self.end_place: Place | None = None
+        self.commit = -1
+        """Its highest leader_commit."""
+        self.commit_place: Place | None = None
+        self.committed = -1
+        """Up to here its entries were told to the log as committed."""
+        self.pending: dict[int, int] = {}
+        """The terms of the entries that it has behind that, by index; the latest ones."""
+        self.sent: dict[int, Sent] = {}
+        """By follower."""
+        self.terms: dict[int, int] = {}
+        """The terms of the entries that it is known to have in its log, by index; the latest ones."""
+
+    def has(self, index: int, term: int) -> None:
+        """Its log has an entry."""
+        self.terms[index] = term
+        if len(self.terms) > _MAX_TERMS:
+            del self.terms[next(iter(self.terms))]
+        if len(self.pending) > _MAX_TERMS:
+            del self.pending[next(iter(self.pending))]
+
+
+class Reigns:
+    """All leaders of all terms."""
+
+    def __init__(self) -> None:
+        self._reigns: dict[tuple[int, int], Reign] = {}  # by term and leader
+
+    def of(self, leader: int, term: int) -> Reign | None:
+        """What a server showed as leader of a term; None if it showed nothing."""
+        return self._reigns.get((term, leader))
+
+    def in_term(self, term: int) -> Iterator[Reign]:
+        """All leaders of a term: more than one violates Election Safety."""
+        return (reign for (known, _), reign in self._reigns.items() if known == term)
+
+    def sent(self, leader: int | None, follower: int | None, term: int | None) -> Sent | None:
+        """What a leader sent to a follower in a term; None if nothing is known of it."""
+        if leader is None or follower is None or term is None:
+            return None
+        reign = self._reigns.get((term, leader))
+        return None if reign is None else reign.sent.get(follower)
+
+    def message(self, step: Step) -> None:
+        """Learn from a message of a leader, or from a result."""
+        if not step.known or step.term is None:
+            return
+        if step.type == table.APPEND_ENTRIES:
+            self._append(step)
+        elif step.type == table.INSTALL_SNAPSHOT:
+            self._snapshot(step)
+        elif step.type == table.TIMEOUT_NOW:
+            self._reign(step, step.fields.get("last_log_index", -1))
+        elif step.type == table.APPEND_ENTRIES_RESULT:
+            self._result(step)
+
+    def _reign(self, step: Step, index: int) -> Reign:
+        assert step.sender is not None
+        assert step.term is not None
+        key = step.term, step.sender
+        reign = self._reigns.pop(key, None) or Reign(step.sender, step.term, step.place)
+        self._reigns[key] = reign  # the last one that was heard of stands last
+        if len(self._reigns) > _MAX_REIGNS:
+            del self._reigns[next(iter(self._reigns))]
+        reign.first, reign.last = min(reign.first, step.place), max(reign.last, step.place)
+        reign.sure = reign.sure or step.sure
+        if index > reign.end:
+            reign.end, reign.end_place = index, step.place
+        return reign
+
+    def _sent(self, step: Step, reign: Reign) -> Sent:
+        assert step.receiver is not None
+        sent = reign.sent.setdefault(step.receiver, Sent(step.place))
+        sent.last = max(sent.last, step.place)
+        return sent
+
+    def _append(self, step: Step) -> None:
+        ends = step.ends
+        reign = self._reign(step, -1 if ends is None else ends)
+        sent = self._sent(step, reign)
+        sent.appends += 1
+        if ends is not None:
+            _remember(sent.previous, step.fields["prev_log_index"], step.place)
+            if ends > sent.end:
+                sent.end, sent.end_place = ends, step.place
+        commit = step.fields.get("leader_commit", -1)
+        sent.commit = max(sent.commit, commit)
+        if commit > reign.commit:
+            reign.commit, reign.commit_place = commit, step.place
+
+    def _snapshot(self, step: Step) -> None:
+        index = step.fields.get("last_index", -1)
+        sent = self._sent(step, self._reign(step, index))
+        sent.snapshots += 1
+        sent.snapshot = max(sent.snapshot, index)
+
+    def _result(self, step: Step) -> None:
+        fields = step.fields
+        sent = self.sent(step.receiver, step.sender, step.term)
+        if sent is None or "rejected" not in fields or "last_log_index" not in fields:
+            return
+        if fields["rejected"]:
+            _remember(sent.refused, fields["rejected"], step.place)
+        elif fields["last_log_index"] > sent.matched:
+            sent.matched, sent.acknowledged = fields["last_log_index"], step.place
+
+
+def _remember(places: dict[int, Place], index: int, place: Place) -> None:
+    places.pop(index, None)
+    places[index] = place
+    if len(places) > _MAX_REQUESTS:
+        del places[next(iter(places))]

@@ -1,0 +1,64 @@
+"""Which terms each server has shown, and where first: by any message of its own that carries its current term."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from raft_dissect.values import Place
+
+_MAX_TERMS = 4096
+"""Terms of one server that are remembered; the lowest are forgotten first."""
+
+
+class Terms:
+    """The terms of all servers of a cluster."""
+
+    def __init__(self) -> None:
+        self._shown: dict[int, dict[int, Place]] = {}
+        self._stood: dict[int, set[int]] = {}
+        self._lowest: dict[int, tuple[Place, int]] = {}
+
+    def shown(self, server: int, term: int, place: Place) -> None:
+        """A server's own message carries a term of its own."""
+        terms = self._shown.setdefault(server, {})
+        known = terms.get(term)
+        if known is None or place < known:
+            terms[term] = place
+        if len(terms) > _MAX_TERMS:
+            del terms[min(terms)]
+        lowest = self._lowest.get(server)
+        if lowest is None or term < lowest[1]:
+            self._lowest[server] = (place, term)
+
+    def stands(self, server: int, term: int) -> None:
+        """A server asks for votes in a term, no pre-votes."""
+        terms = self._stood.setdefault(server, set())
+        terms.add(term)
+        if len(terms) > _MAX_TERMS:
+            terms.remove(min(terms))
+
+    def stood(self, server: int, term: int) -> bool:
+        """Whether a server is known to have asked for votes in a term."""
+        return term in self._stood.get(server, ())
+
+    def first(self, server: int, term: int) -> Place | None:
+        """The first packet in which a server shows that it has reached a term, by that term or a later one."""
+        shown = self._shown.get(server, {})
+        return min((place for known, place in shown.items() if known >= term), default=None)
+
+    def current(self, server: int) -> int:
+        """The highest term that a server has shown; 0 when it has shown none."""
+        return max(self._shown.get(server, ()), default=0)
+
+    def highest(self) -> int:
+        """The highest term that any server has shown; 0 when none has."""
+        return max((self.current(server) for server in self._shown), default=0)
+
+    def began(self, server: int, term: int) -> bool:
+        """Whether all of a server's time in a term is known to be in the capture.
+
+        It is when the server has shown a lower term in it, or has asked for votes in this one: a leader does so before.
+        """
+        lowest = self._lowest.get(server)
+        return self.stood(server, term) or (lowest is not None and lowest[1] < term)
