@@ -14,6 +14,11 @@ from raft_dissect.wire import table
 if TYPE_CHECKING:
     from raft_dissect.audit.knowledge.reigns import Reign
     from raft_dissect.audit.step import Step
+    from raft_dissect.values import Place
+
+
+MOST_COMMITTED = 65_536
+"""Entries that one message can show to be committed; older ones are not remembered anyway."""
 
 
 class Knowledge:
@@ -51,16 +56,19 @@ class Knowledge:
         for number, entry in enumerate(step.entries, previous + 1):
             found = Entry(number, entry.term, entry.type, entry.size, None, leader, term, step.place)
             self._learn(reign, found)
-        if reign.pending and reign.committed < reign.commit:
-            for index in [index for index in reign.pending if index <= reign.commit]:
-                committed = Committed(index, reign.pending.pop(index), leader, term, step.place)
-                self.log.commit(committed)
-        reign.committed = reign.commit
+        if reign.commit > reign.committed:
+            self._commit(reign, step.place)
 
     def _learn(self, reign: Reign, entry: Entry) -> None:
         self.log.learn(entry)
-        reign.has(entry.log_index, entry.term)
+        reign.terms.put(entry.log_index, entry.term)
         if entry.log_index <= reign.committed:
             self.log.commit(Committed(entry.log_index, entry.term, reign.leader, reign.term, entry.place))
-        else:
-            reign.pending[entry.log_index] = entry.term
+
+    def _commit(self, reign: Reign, place: Place) -> None:
+        """Everything in the leader's log up to its commit index is committed, as far as that log is known."""
+        first = max(reign.committed + 1, reign.commit - MOST_COMMITTED)
+        for begin, end, term in reign.terms.between(first, reign.commit):
+            for index in range(begin, end + 1):
+                self.log.commit(Committed(index, term, reign.leader, reign.term, place))
+        reign.committed = reign.commit

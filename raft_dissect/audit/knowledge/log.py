@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from array import array
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from raft_dissect.values import Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from raft_dissect.values import Place
-
-_MAX_ENTRIES = 65_536
-"""Entries that are remembered, and as many committed ones; those that were learned first are forgotten first."""
+COMPILED = not __file__.endswith(".py")
+_FIRST_ROOM = 256
+_MOST_ROOM = 65_536
+"""Entries that are remembered: of those whose indexes differ by a multiple of it the later one is."""
+_MOST_REPLACED = 4096
+"""Entries that are remembered of which another one has the same index."""
+_LARGEST = 2**62
+"""Indexes and terms from here on are no log's, and are not remembered."""
+_UNKNOWN = -1
 
 
 class Entry(NamedTuple):
@@ -42,62 +50,163 @@ class Committed(NamedTuple):
     place: Place
 
 
+def _column(room: int, value: int = 0) -> list[int]:
+    return cast("list[int]", array("q", [value]) * room) if COMPILED else [value] * room
+
+
+class _Entries:
+    """What is known of one entry for each place of a ring, as columns."""
+
+    __slots__ = ("digest", "file", "frame", "index", "kind", "leader", "leader_term", "room", "term", "time_ns")
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.index = _column(room, _UNKNOWN)
+        self.term = _column(room)
+        self.kind = _column(room)
+        """Type and size: the latter in the lower 32 bits; -1 when they are not known."""
+        self.digest = _column(room)
+        """-1 when it is not known."""
+        self.leader = _column(room)
+        self.leader_term = _column(room)
+        self.time_ns = _column(room)
+        self.frame = _column(room)
+        self.file = _column(room)
+
+    def copy(self, slot: int, other: _Entries, to: int) -> None:
+        """Copy one row to another ring."""
+        other.index[to] = self.index[slot]
+        other.term[to] = self.term[slot]
+        other.kind[to] = self.kind[slot]
+        other.digest[to] = self.digest[slot]
+        other.leader[to] = self.leader[slot]
+        other.leader_term[to] = self.leader_term[slot]
+        other.time_ns[to] = self.time_ns[slot]
+        other.frame[to] = self.frame[slot]
+        other.file[to] = self.file[slot]
+
+    def entry(self, slot: int) -> Entry:
+        """A row as a value."""
+        kind, digest = self.kind[slot], self.digest[slot]
+        return Entry(
+            self.index[slot],
+            self.term[slot],
+            None if kind < 0 else kind >> 32,
+            None if kind < 0 else kind & 0xFFFFFFFF,
+            None if digest < 0 else digest,
+            self.leader[slot],
+            self.leader_term[slot],
+            Place(self.time_ns[slot], self.frame[slot], self.file[slot]),
+        )
+
+
 class Log:
     """The log of a cluster, with those entries that were sent and never committed."""
 
     def __init__(self) -> None:
-        self._entries: dict[tuple[int, int], Entry] = {}  # by index and term
-        self._terms: dict[int, list[int]] = {}  # the terms that are known of each index
-        self._committed: dict[int, Committed] = {}
+        self._sent = _Entries(_FIRST_ROOM)
+        self._committed = _Entries(_FIRST_ROOM)
+        self._replaced: dict[tuple[int, int], Entry] = {}
         self.forgotten = 0
         """Entries up to this index may have been forgotten."""
         self.committed_forgotten = 0
         """The same of committed ones."""
-        self.highest_committed: Committed | None = None
+        self.highest_committed = 0
+        """The highest index that is known to be committed, of an entry whose term is known; 0 when none is."""
 
     def entry(self, index: int, term: int) -> Entry | None:
         """The entry with an index and a term, if a leader has sent it."""
-        return self._entries.get((index, term))
+        slot = index % self._sent.room
+        if self._sent.index[slot] == index and self._sent.term[slot] == term:
+            return self._sent.entry(slot)
+        return self._replaced.get((index, term))
 
     def at(self, index: int) -> Iterator[Entry]:
         """The entries that were sent with an index, one for each term."""
-        return (self._entries[index, term] for term in self._terms.get(index, ()))
+        slot = index % self._sent.room
+        if self._sent.index[slot] == index:
+            yield self._sent.entry(slot)
+        yield from [entry for (known, _), entry in self._replaced.items() if known == index]
 
     def committed(self, index: int) -> Committed | None:
         """The entry that is known to be committed at an index."""
-        return self._committed.get(index)
+        ring, slot = self._committed, index % self._committed.room
+        if ring.index[slot] != index:
+            return None
+        place = Place(ring.time_ns[slot], ring.frame[slot], ring.file[slot])
+        return Committed(index, ring.term[slot], ring.leader[slot], ring.leader_term[slot], place)
 
     def learn(self, entry: Entry) -> None:
-        """An entry was sent; what was known of the same before stays."""
-        key = entry.log_index, entry.term
-        known = self._entries.get(key)
-        if known is None:
-            self._entries[key] = entry
-            self._terms.setdefault(entry.log_index, []).append(entry.term)
-            if len(self._entries) > _MAX_ENTRIES:
-                self._forget()
-        elif known.type is None or (known.digest is None and entry.digest is not None):
-            self._entries[key] = entry._replace(
-                leader=known.leader, leader_term=known.leader_term, place=min(known.place, entry.place)
-            )
+        """An entry was sent; of what was known of the same before only what was not known is replaced."""
+        if entry.log_index >= _LARGEST or entry.term >= _LARGEST or entry.leader_term >= _LARGEST:
+            return
+        slot = self._slot(entry.log_index)
+        ring = self._sent
+        if ring.index[slot] > entry.log_index:
+            return
+        if ring.index[slot] == entry.log_index:
+            if ring.term[slot] == entry.term:
+                self._complete(slot, entry)
+                return
+            self._replace(ring.entry(slot))
+        elif ring.index[slot] > self.forgotten:
+            self.forgotten = ring.index[slot]
+        ring.index[slot] = entry.log_index
+        ring.term[slot] = entry.term
+        ring.leader[slot] = min(entry.leader, _LARGEST)
+        ring.leader_term[slot] = entry.leader_term
+        ring.time_ns[slot], ring.frame[slot], ring.file[slot] = entry.place
+        ring.kind[slot] = ring.digest[slot] = _UNKNOWN
+        self._complete(slot, entry)
+
+    def _complete(self, slot: int, entry: Entry) -> None:
+        ring = self._sent
+        if ring.kind[slot] < 0 and entry.type is not None and entry.size is not None:
+            ring.kind[slot] = entry.type << 32 | entry.size
+        if ring.digest[slot] < 0 and entry.digest is not None:
+            ring.digest[slot] = entry.digest
+
+    def _replace(self, entry: Entry) -> None:
+        self._replaced[entry.log_index, entry.term] = entry
+        if len(self._replaced) > _MOST_REPLACED:
+            first = next(iter(self._replaced))
+            del self._replaced[first]
+            self.forgotten = max(self.forgotten, first[0])
+
+    def _slot(self, index: int) -> int:
+        ring = self._sent
+        slot = index % ring.room
+        while ring.room < _MOST_ROOM and ring.index[slot] >= 0 and ring.index[slot] != index:
+            self._sent = ring = _grown(ring)
+            slot = index % ring.room
+        return slot
 
     def commit(self, committed: Committed) -> None:
         """An entry is known to be committed; the earliest leader's term that says so counts."""
-        known = self._committed.get(committed.log_index)
-        if known is not None and known.leader_term <= committed.leader_term:
+        index = committed.log_index
+        if index >= _LARGEST or committed.term >= _LARGEST or committed.leader_term >= _LARGEST:
             return
-        self._committed[committed.log_index] = committed
-        if self.highest_committed is None or committed.log_index > self.highest_committed.log_index:
-            self.highest_committed = committed
-        if len(self._committed) > _MAX_ENTRIES:
-            first = next(iter(self._committed))
-            self.committed_forgotten = max(self.committed_forgotten, first)
-            del self._committed[first]
+        ring, slot = self._committed, index % self._committed.room
+        while ring.room < _MOST_ROOM and ring.index[slot] >= 0 and ring.index[slot] != index:
+            self._committed = ring = _grown(ring)
+            slot = index % ring.room
+        known = ring.index[slot]
+        if known > index or (known == index and ring.leader_term[slot] <= committed.leader_term):
+            return
+        if known != index:
+            self.committed_forgotten = max(self.committed_forgotten, known)
+        ring.index[slot] = index
+        ring.term[slot] = committed.term
+        ring.leader[slot] = min(committed.leader, _LARGEST)
+        ring.leader_term[slot] = committed.leader_term
+        ring.time_ns[slot], ring.frame[slot], ring.file[slot] = committed.place
+        self.highest_committed = max(self.highest_committed, index)
 
-    def _forget(self) -> None:
-        index, term = next(iter(self._entries))
-        del self._entries[index, term]
-        self._terms[index].remove(term)
-        if not self._terms[index]:
-            del self._terms[index]
-        self.forgotten = max(self.forgotten, index)
+
+def _grown(ring: _Entries) -> _Entries:
+    """The same entries with four times the room."""
+    grown = _Entries(ring.room * 4)
+    for slot in range(ring.room):
+        if ring.index[slot] >= 0:
+            ring.copy(slot, grown, ring.index[slot] % grown.room)
+    return grown

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from raft_dissect.audit.knowledge.runs import Runs
 from raft_dissect.wire import table
 
 if TYPE_CHECKING:
@@ -12,10 +13,10 @@ if TYPE_CHECKING:
     from raft_dissect.audit.step import Step
     from raft_dissect.values import Place
 
-_MAX_REIGNS = 1024
-"""Reigns that are remembered; those that were not heard of for the longest time are forgotten first."""
-_MAX_TERMS = 16_384
-"""Entries of one leader whose terms are remembered; those that were learned first are forgotten first."""
+_MAX_TERMS = 1024
+"""Terms whose leaders are remembered; the lowest are forgotten first."""
+_MAX_LEADERS = 64
+"""Leaders of one term that are remembered; two are too many already."""
 _MAX_REQUESTS = 1024
 """Indexes that are remembered of what was sent to one follower."""
 
@@ -78,7 +79,6 @@ class Reign:
         "first",
         "last",
         "leader",
-        "pending",
         "sent",
         "sure",
         "term",
@@ -101,41 +101,34 @@ class Reign:
         self.commit_place: Place | None = None
         self.committed = -1
         """Up to here its entries were told to the log as committed."""
-        self.pending: dict[int, int] = {}
-        """The terms of the entries that it has behind that, by index; the latest ones."""
         self.sent: dict[int, Sent] = {}
         """By follower."""
-        self.terms: dict[int, int] = {}
-        """The terms of the entries that it is known to have in its log, by index; the latest ones."""
+        self.terms = Runs()
+        """The terms of the entries that it is known to have in its log."""
 
-    def has(self, index: int, term: int) -> None:
-        """Its log has an entry."""
-        self.terms[index] = term
-        if len(self.terms) > _MAX_TERMS:
-            del self.terms[next(iter(self.terms))]
-        if len(self.pending) > _MAX_TERMS:
-            del self.pending[next(iter(self.pending))]
+
+_NONE: dict[int, Reign] = {}
 
 
 class Reigns:
     """All leaders of all terms."""
 
     def __init__(self) -> None:
-        self._reigns: dict[tuple[int, int], Reign] = {}  # by term and leader
+        self._reigns: dict[int, dict[int, Reign]] = {}  # by term and leader
 
     def of(self, leader: int, term: int) -> Reign | None:
         """What a server showed as leader of a term; None if it showed nothing."""
-        return self._reigns.get((term, leader))
+        return self._reigns.get(term, _NONE).get(leader)
 
     def in_term(self, term: int) -> Iterator[Reign]:
         """All leaders of a term: more than one violates Election Safety."""
-        return (reign for (known, _), reign in self._reigns.items() if known == term)
+        return iter(self._reigns.get(term, _NONE).values())
 
     def sent(self, leader: int | None, follower: int | None, term: int | None) -> Sent | None:
         """What a leader sent to a follower in a term; None if nothing is known of it."""
         if leader is None or follower is None or term is None:
             return None
-        reign = self._reigns.get((term, leader))
+        reign = self.of(leader, term)
         return None if reign is None else reign.sent.get(follower)
 
     def message(self, step: Step) -> None:
@@ -154,11 +147,16 @@ class Reigns:
     def _reign(self, step: Step, index: int) -> Reign:
         assert step.sender is not None
         assert step.term is not None
-        key = step.term, step.sender
-        reign = self._reigns.pop(key, None) or Reign(step.sender, step.term, step.place)
-        self._reigns[key] = reign  # the last one that was heard of stands last
-        if len(self._reigns) > _MAX_REIGNS:
-            del self._reigns[next(iter(self._reigns))]
+        reigns = self._reigns.get(step.term)
+        if reigns is None:
+            reigns = self._reigns[step.term] = {}
+            if len(self._reigns) > _MAX_TERMS:
+                del self._reigns[min(self._reigns)]
+        reign = reigns.get(step.sender)
+        if reign is None:
+            reign = Reign(step.sender, step.term, step.place)
+            if len(reigns) < _MAX_LEADERS:
+                reigns[step.sender] = reign
         reign.first, reign.last = min(reign.first, step.place), max(reign.last, step.place)
         reign.sure = reign.sure or step.sure
         if index > reign.end:

@@ -17,7 +17,8 @@ class Terms:
     def __init__(self) -> None:
         self._shown: dict[int, dict[int, Place]] = {}
         self._stood: dict[int, set[int]] = {}
-        self._lowest: dict[int, tuple[Place, int]] = {}
+        self._lowest: dict[int, int] = {}
+        self._highest: dict[int, int] = {}
 
     def shown(self, server: int, term: int, place: Place) -> None:
         """A server's own message carries a term of its own."""
@@ -27,9 +28,10 @@ class Terms:
             terms[term] = place
         if len(terms) > _MAX_TERMS:
             del terms[min(terms)]
-        lowest = self._lowest.get(server)
-        if lowest is None or term < lowest[1]:
-            self._lowest[server] = (place, term)
+        if term < self._lowest.get(server, term + 1):
+            self._lowest[server] = term
+        if term > self._highest.get(server, -1):
+            self._highest[server] = term
 
     def stands(self, server: int, term: int) -> None:
         """A server asks for votes in a term, no pre-votes."""
@@ -49,16 +51,15 @@ class Terms:
 
     def current(self, server: int) -> int:
         """The highest term that a server has shown; 0 when it has shown none."""
-        return max(self._shown.get(server, ()), default=0)
+        return self._highest.get(server, 0)
 
     def highest(self) -> int:
         """The highest term that any server has shown; 0 when none has."""
-        return max((self.current(server) for server in self._shown), default=0)
+        return max(self._highest.values(), default=0)
 
     def began(self, server: int, term: int) -> bool:
         """Whether all of a server's time in a term is known to be in the capture.
 
         It is when the server has shown a lower term in it, or has asked for votes in this one: a leader does so before.
         """
-        lowest = self._lowest.get(server)
-        return self.stood(server, term) or (lowest is not None and lowest[1] < term)
+        return self.stood(server, term) or self._lowest.get(server, term) < term

@@ -117,8 +117,8 @@ class Monotonicity(Group):
         if reign is None:
             return
         for index, entry in enumerate(step.entries, step.fields["prev_log_index"] + 1):
-            known = reign.terms.get(index, entry.term)
-            if known == entry.term:
+            known = reign.terms.get(index)
+            if known is None or known == entry.term:
                 self.judge.hold(APPEND_ONLY)
                 continue
             self.judge.find(
