@@ -25,6 +25,10 @@ RUNS = sorted((path.name.removesuffix(".truth.json") for path in PCAPS.glob("*.t
 """Names of all runs; `NAME.truth.json` is what the servers logged, `NAME.pcap` the whole traffic if it is there."""
 FILES = sorted(path.name for path in PCAPS.iterdir() if path.suffix in (".pcap", ".pcapng"))
 """Names of all capture files."""
+CLEAR = [file for file in FILES if file.partition("-")[0] != "tls13" or file.endswith("plain1.pcap")]
+"""Captures of clear text."""
+WHOLE = [file for file in CLEAR if "snaplen96" not in file]
+"""Those with whole packets."""
 
 
 def run_of(file: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 
 from raft_dissect.dissection import messages
 from tests import capture_files, captures, transformations
-from tests.captures import PCAPS, run
+from tests.captures import PCAPS, WHOLE, run
 from tests.transformations import Flows, holds, holes, segments, union
 
 if TYPE_CHECKING:
@@ -23,12 +23,6 @@ if TYPE_CHECKING:
     from raft_dissect.values import Message, Packet
     from tests.captures import Result
     from tests.transformations import Flow, Range
-
-CLEAR = [file for file in captures.FILES if file.partition("-")[0] != "tls13" or file.endswith("plain1.pcap")]
-"""Captures of clear text."""
-WHOLE = [file for file in CLEAR if "snaplen96" not in file]
-"""Those with whole packets."""
-
 
 LARGE = 280_000
 """Bytes; with larger captures less is tried, for the sake of time."""
