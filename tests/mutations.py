@@ -302,6 +302,8 @@ class Transcript:
     def __init__(self, channels: Sequence[Channel] = (), utterances: Sequence[Utterance] = ()) -> None:
         self.channels = list(channels)
         self.utterances = list(utterances)
+        self.others: list[tuple[int, bytes]] = []
+        """Frames that carry no Raft, with their times; none when it was read from a capture."""
 
     def copy(self) -> Transcript:
         """A transcript of its own that says the same."""
@@ -310,7 +312,9 @@ class Transcript:
             Utterance(channels[each.channel], each.time_ns, each.data, opening=each.opening, backwards=each.backwards)
             for each in self.utterances
         ]
-        return Transcript(list(channels.values()), utterances)
+        talk = Transcript(list(channels.values()), utterances)
+        talk.others = list(self.others)
+        return talk
 
     @property
     def messages(self) -> list[Utterance]:
@@ -398,6 +402,10 @@ class Transcript:
         channel = self._open_channel((receiver, sender) if backwards else (sender, receiver), time_ns)
         return self._add(Utterance(channel, time_ns, data, opening=opening, backwards=backwards), after)
 
+    def say(self, channel: Channel, data: bytes, time_ns: int) -> Utterance:
+        """Let the client of a connection say something."""
+        return self._add(Utterance(channel, time_ns, data), None)
+
     def connect(
         self, sender: int, receiver: int, client: Endpoint, server: Endpoint, time_ns: int, handshake: bytes | None
     ) -> Channel:
@@ -454,7 +462,7 @@ class Transcript:
     def _open_channel(self, ends: tuple[int, int], time_ns: int) -> Channel:
         between = [channel for channel in self.channels if (channel.sender, channel.receiver) == ends]
         for channel in between:
-            begun = min(each.time_ns for each in self.utterances if each.channel is channel)
+            begun = min((each.time_ns for each in self.utterances if each.channel is channel), default=0)
             if begun <= time_ns and (channel.ending is None or time_ns <= channel.ending.time_ns):
                 return channel
         raise LookupError(f"none of {len(between)} connections from {ends[0]} to {ends[1]} is open then")
@@ -598,6 +606,7 @@ def _written(talk: Transcript) -> Written:
     for rank, utterance in enumerate(sorted(talk.utterances, key=lambda each: each.time_ns)):
         said[utterance.channel].append((rank, utterance))
     frames = [frame for channel, ranked in said.items() if ranked for frame in _carried(channel, ranked)]
+    frames += [_Frame(time_ns, len(talk.utterances), data) for time_ns, data in talk.others]
     frames.sort(key=lambda frame: frame[:2])
     packets = [
         Packet(frame.data, frame.time_ns, ETHERNET, len(frame.data), number) for number, frame in enumerate(frames, 1)
