@@ -513,6 +513,8 @@ class _Reader:
         self._packets = packets
         self._flows = Flows(packets)
         self._channels: dict[int, Channel] = {}
+        self._clients: dict[Channel, bytes] = {}
+        """How packets of the client are known."""
         self._handshakes: dict[Channel, wire.Handshake] = {}
         self._utterances: list[Utterance] = []
         self._last: dict[Stream, int] = {}
@@ -520,7 +522,7 @@ class _Reader:
     def open(self, event: StreamOpened) -> None:
         handshake = event.stream.handshake
         assert handshake is not None
-        channel = self._channel(event.stream)
+        channel = self._channel(event.stream, event.place.frame)
         self._handshakes[channel] = handshake
         self._add(event.stream, event.place.time_ns, self._opening(event.place.frame, handshake), opening=True)
 
@@ -528,14 +530,14 @@ class _Reader:
         if message.payload is None or message.partial:
             return
         preamble = wire.encode_preamble(message.type, message.preamble.version, message.preamble.header_length)
-        self._channel(message.stream)
+        self._channel(message.stream, message.first.frame)
         self._add(message.stream, message.place.time_ns, preamble + message.header + message.payload)
 
     def end(self, event: TransportEvent) -> None:
         channel = self._channels.get(event.stream.number // 2)
         if channel is None or event.kind not in ("closed", "reset"):
             return
-        by_client = event.stream.source == channel.client
+        by_client = self._flows.of_frame[event.place.frame].key == self._clients[channel]
         channel.ending = Ending("fin" if event.kind == "closed" else "rst", event.place.time_ns, by_client)
 
     def transcript(self) -> Transcript:
@@ -556,12 +558,14 @@ class _Reader:
                 found.setdefault(name, set()).add(handshake.id)
         return {name: ids.pop() for name, ids in found.items() if len(ids) == 1}
 
-    def _channel(self, stream: Stream) -> Channel:
+    def _channel(self, stream: Stream, frame: int) -> Channel:
+        """The connection of a stream, of which a packet is known."""
         channel = self._channels.get(stream.number // 2)
         if channel is None:
             opened = None if stream.opening is None else stream.opening.asked.time_ns
             channel = Channel(stream.source, stream.destination, stream.number // 2, opened)
             self._channels[channel.number] = channel
+            self._clients[channel] = self._flows.of_frame[frame].key
         return channel
 
     def _add(self, stream: Stream, time_ns: int, data: bytes, *, opening: bool = False) -> None:
