@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raft_dissect.audit.rules import monotonicity
+from raft_dissect.audit.rules import commit, log_matching, monotonicity
 
 if TYPE_CHECKING:
     from raft_dissect.audit.group import Group
     from raft_dissect.audit.rule import Rule
 
-GROUPS: tuple[type[Group], ...] = (monotonicity.Monotonicity,)
-RULES: tuple[Rule, ...] = (*monotonicity.RULES,)
+GROUPS: tuple[type[Group], ...] = (monotonicity.Monotonicity, log_matching.LogMatching, commit.Commit)
+RULES: tuple[Rule, ...] = (*monotonicity.RULES, *log_matching.RULES, *commit.RULES)

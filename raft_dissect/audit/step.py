@@ -17,7 +17,19 @@ if TYPE_CHECKING:
 class Step:
     """One message of one server to another."""
 
-    __slots__ = ("entries", "fields", "line", "message", "place", "receiver", "sender", "sure", "term", "type")
+    __slots__ = (
+        "_consistent",
+        "entries",
+        "fields",
+        "line",
+        "message",
+        "place",
+        "receiver",
+        "sender",
+        "sure",
+        "term",
+        "type",
+    )
 
     def __init__(self, message: Message, line: Line, sender: Server, receiver: Server) -> None:
         self.message = message
@@ -33,6 +45,7 @@ class Step:
         self.receiver: int | None = receiver.id
         self.sure: bool = sender.known_by in ("handshake", "configuration") and line.named
         """Whether the sender is known by a handshake or a configuration, and not inferred."""
+        self._consistent: bool | None = None
 
     @property
     def known(self) -> bool:
@@ -43,6 +56,25 @@ class Step:
     def whole(self) -> bool:
         """Whether all fields and the headers of all entries were captured."""
         return len(self.message.header) >= self.message.preamble.header_length
+
+    @property
+    def consistent(self) -> bool:
+        """Of AppendEntries: whether its terms, that of its leader the last one, are in an order that a log can have."""
+        if self._consistent is None:
+            self._consistent = self._in_order()
+        return self._consistent
+
+    def _in_order(self) -> bool:
+        before, index = self.fields.get("prev_log_term"), self.fields.get("prev_log_index")
+        if before is None or index is None or self.term is None:
+            return True
+        if bool(before) != bool(index):
+            return False
+        for entry in self.entries:
+            if entry.term < before:
+                return False
+            before = entry.term
+        return before <= self.term
 
     @property
     def ends(self) -> int | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from raft_dissect.audit.knowledge.configurations import Configurations
 from raft_dissect.audit.knowledge.lines import Lines
 from raft_dissect.audit.knowledge.log import Committed, Entry, Log
+from raft_dissect.audit.knowledge.pairs import Pairs
 from raft_dissect.audit.knowledge.reigns import Reigns
 from raft_dissect.audit.knowledge.terms import Terms
 from raft_dissect.wire import table
@@ -28,12 +29,14 @@ class Knowledge:
         self.lines = Lines()
         self.terms = Terms()
         self.reigns = Reigns()
+        self.pairs = Pairs()
         self.log = Log()
         self.configurations = Configurations()
 
     def learn(self, step: Step) -> None:
         """Learn from a message."""
         self.lines.said(step.line, step)
+        self.pairs.message(step)
         if step.sender is None or step.term is None:
             return
         if step.real:
@@ -47,7 +50,7 @@ class Knowledge:
 
     def _entries(self, step: Step, leader: int, term: int) -> None:
         reign = self.reigns.of(leader, term)
-        if reign is None:
+        if reign is None or not step.consistent:
             return
         previous = step.fields["prev_log_index"]
         if previous:
@@ -60,8 +63,10 @@ class Knowledge:
             self._commit(reign, step.place)
 
     def _learn(self, reign: Reign, entry: Entry) -> None:
+        if reign.terms.get(entry.log_index) not in (None, entry.term):
+            return  # a rule says so; what was known first stays, so that one wrong message is not many
         self.log.learn(entry)
-        reign.terms.put(entry.log_index, entry.term)
+        reign.has(entry.log_index, entry.term)
         if entry.log_index <= reign.committed:
             self.log.commit(Committed(entry.log_index, entry.term, reign.leader, reign.term, entry.place))
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _MAX_OVER = 64
 """Connections of one server to another that are over and still remembered."""
+_MAX_UNKNOWN = 4096
+"""Connections that are remembered although it is not known between whom they are."""
 
 
 class Line:
@@ -80,12 +82,17 @@ class Lines:
     def __init__(self) -> None:
         self._lines: dict[int, Line] = {}
         self._between: dict[tuple[int, int], list[Line]] = {}
+        self._unknown: dict[int, Line] = {}  # those of which an end is not known
+        self._forgot_unknown = False
 
     def line(self, stream: Stream, place: Place, sender: int | None, receiver: int | None) -> Line:
         """What is known of a stream, on which something was seen at a place."""
         line = self._lines.get(stream.number)
         if line is None:
-            line = self._lines[stream.number] = Line(stream, place)
+            line = self._lines[stream.number] = self._unknown[stream.number] = Line(stream, place)
+            if len(self._unknown) > _MAX_UNKNOWN:
+                del self._unknown[next(iter(self._unknown))]
+                self._forgot_unknown = True
         if (line.sender, line.receiver) != (sender, receiver):
             self._join(line, sender, receiver)
         return line
@@ -95,6 +102,7 @@ class Lines:
             self._between[line.sender, line.receiver].remove(line)
         line.sender, line.receiver = sender, receiver
         if sender is not None and receiver is not None:
+            self._unknown.pop(line.stream.number, None)
             lines = self._between.setdefault((sender, receiver), [])
             lines.append(line)
             if len(lines) > _MAX_OVER:
@@ -155,13 +163,23 @@ class Lines:
             return "begun_midway"
         began = terms.first(sender, term)
         began_ns = until.time_ns if began is None else began.time_ns
-        for line in lines:
-            if line.end is not None and line.end.time_ns < began_ns:
-                continue
+        alive = [line for line in lines if line.end is None or line.end.time_ns >= began_ns]
+        if not alive:
+            return "other_direction"
+        for line in alive:
             reason = _hides(line, term, began_ns, until)
             if reason is not None:
                 return reason
-        return None
+        return "unknown_server" if self._may_be_others(sender, receiver, began_ns) else None
+
+    def _may_be_others(self, sender: int, receiver: int, began_ns: int) -> bool:
+        """Whether some connection may be one between two servers although that is not known."""
+        return self._forgot_unknown or any(
+            line.sender in (None, sender)
+            and line.receiver in (None, receiver)
+            and (line.end is None or line.end.time_ns >= began_ns)
+            for line in self._unknown.values()
+        )
 
 
 def _appends(line: Line, step: Step) -> None:

@@ -79,6 +79,10 @@ class Reign:
         "first",
         "last",
         "leader",
+        "low",
+        "low_place",
+        "old",
+        "own",
         "sent",
         "sure",
         "term",
@@ -105,6 +109,21 @@ class Reign:
         """By follower."""
         self.terms = Runs()
         """The terms of the entries that it is known to have in its log."""
+        self.low: int | None = None
+        """Its lowest leader_commit: what it knew to be committed when it began, or something behind that."""
+        self.low_place = place
+        self.old = -1
+        """The highest index of its log that is known to have the term of an earlier leader."""
+        self.own: int | None = None
+        """The lowest one that is known to have its own."""
+
+    def has(self, index: int, term: int) -> None:
+        """Its log has an entry."""
+        self.terms.put(index, term)
+        if term < self.term:
+            self.old = max(self.old, index)
+        elif self.own is None or index < self.own:
+            self.own = index
 
 
 _NONE: dict[int, Reign] = {}
@@ -180,6 +199,8 @@ class Reigns:
                 sent.end, sent.end_place = ends, step.place
         commit = step.fields.get("leader_commit", -1)
         sent.commit = max(sent.commit, commit)
+        if commit >= 0 and (reign.low is None or commit < reign.low):
+            reign.low, reign.low_place = commit, step.place
         if commit > reign.commit:
             reign.commit, reign.commit_place = commit, step.place
 
