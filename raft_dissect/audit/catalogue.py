@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raft_dissect.audit.rules import commit, log_matching, monotonicity
+from raft_dissect.audit.rules import commit, log_matching, monotonicity, replication
 
 if TYPE_CHECKING:
     from raft_dissect.audit.group import Group
     from raft_dissect.audit.rule import Rule
 
-GROUPS: tuple[type[Group], ...] = (monotonicity.Monotonicity, log_matching.LogMatching, commit.Commit)
-RULES: tuple[Rule, ...] = (*monotonicity.RULES, *log_matching.RULES, *commit.RULES)
+GROUPS: tuple[type[Group], ...] = (monotonicity.Monotonicity, log_matching.LogMatching, replication.Replication, commit.Commit)
+RULES: tuple[Rule, ...] = (*monotonicity.RULES, *log_matching.RULES, *replication.RULES, *commit.RULES)
