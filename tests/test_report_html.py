@@ -72,8 +72,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def write(page: Path, report: Report, ladder: Ladder | None = None) -> Path:
-    watched = Watched(ladder or Ladder((), 0, 0, 0, False), {})
-    page.write_text("".join(html_page(report, Clock(), watched)))
+    watched = Watched(ladder or Ladder((), 0, 0, 0, False), {}, report.capture.diagnostics)
+    page.write_text("".join(html_page(report, Clock(), [watched] * len(report.clusters))))
     return page
 
 
@@ -542,7 +542,7 @@ def test_messages_are_collected_in_bounded_number(name: str) -> None:
     watcher = Watcher()
     for batch in dissection.batches():
         watcher.feed(batch, EPOCH)
-    ladder = watcher.watched(report(cluster(), 10)).ladder
+    ladder = watcher.watched(report(cluster(), 10))[0].ladder
     assert 0 < len(ladder.sightings) <= 2000
     assert [s.place.time_ns for s in ladder.sightings] == sorted(s.place.time_ns for s in ladder.sightings)
 

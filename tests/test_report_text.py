@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import shutil
+import subprocess
 
 import pytest
 
@@ -12,7 +15,8 @@ from raft_dissect.report import CaptureFacts, Report
 from raft_dissect.report.as_text import report_text
 from raft_dissect.report.terminal import Style, can_write_blocks
 from raft_dissect.report.times import Clock
-from tests.captures import FILES
+from raft_dissect.spread import Spread
+from tests.captures import FILES, PCAPS
 from tests.command import run, run_on_terminal
 from tests.made import CAPTURE, CATCH_UP, ELECTION, FINDING, NOTHING, PATH, REPLICATION, SERVERS, TRUNCATION, at
 
@@ -117,8 +121,82 @@ def test_replication_shows_lag_over_time() -> None:
     row = section(lines, "Replication")[1]
     spark = "▁" + " " * 8 + "█" + " " * 9 + "▂"
     before, after = row.split("800")
-    assert words(before) == ["1", ">", "2", "1,200", "2", "KiB", "7", "100", "ms"]
+    assert words(before) == ["1", ">", "2", "1,200", "50", "2", "KiB", "85", "B", "7"]
     assert after.strip().removesuffix("5").rstrip() == spark
+
+
+def test_entries_and_bytes_are_told_per_second_that_the_leader_led() -> None:
+    """From second 0 to 24 it led for 4 and 2 seconds: 1,200 / 6 = 200 entries and 2,048 / 6 = 341 bytes a second."""
+    leaders = (
+        Leadership(1, 1, at(0), at(4), "new_leader"),
+        Leadership(2, 2, at(4), at(22), "new_leader"),
+        Leadership(3, 1, at(22), at(30), "capture_end"),
+    )
+    row = section(text(NOTHING._replace(replication=(REPLICATION,), leaders=leaders)), "Replication")[1]
+    assert words(row)[3:9] == ["1,200", "200", "2", "KiB", "341", "B"]
+    slow = REPLICATION._replace(entries=3, bytes=300)
+    row = section(text(NOTHING._replace(replication=(slow,))), "Replication")[1]
+    assert words(row)[3:9] == ["3", "0.125", "300", "B", "12", "B"]  # in 24 seconds
+
+
+def test_what_was_sent_at_one_moment_has_no_rate() -> None:
+    once = REPLICATION._replace(last=REPLICATION.place)
+    row = section(text(NOTHING._replace(replication=(once,))), "Replication")[1]
+    assert words(row)[3:8] == ["1,200", "-", "2", "KiB", "-"]
+
+
+def test_heartbeats_show_how_regular_they_are() -> None:
+    spread = Spread(499, 0.098, 0.1, 0.102, 0.25, 2.5)
+    row = section(text(NOTHING._replace(replication=(REPLICATION._replace(heartbeat_seconds=spread),))), "Heartbeats")
+    assert words(row[0]) == ["who", "sent", "empty", "p50", "p95", "p99", "longest", "frame"]
+    assert words(row[1]) == ["1", ">", "2", "500", "400", "100", "ms", "102", "ms", "250", "ms", "2.5", "s", "5"]
+
+
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+def test_heartbeats_of_a_real_leader_are_those_that_tshark_times() -> None:
+    """From one packet that begins with the preamble of AppendEntries, whose type is 1, to the next."""
+    file, leader, follower = "noise-canon-0.18.1.pcap", "10.77.77.3", "10.77.77.1"
+    sent = f"ip.src == {leader} && ip.dst == {follower} && tcp.dstport == 9001 && tcp.len > 0"
+    command = ["tshark", "-n", "-r", str(PCAPS / file), "-Y", sent, "-T", "fields"]
+    output = subprocess.run(
+        [*command, "-e", "frame.time_epoch", "-e", "tcp.payload"], capture_output=True, text=True, check=True
+    ).stdout
+    _handshake, *packets = (line.split("\t") for line in output.splitlines())
+    times = [float(time) for time, payload in packets if payload.startswith("01")]
+    waits = sorted(after - before for before, after in itertools.pairwise(times))
+    row = next(line for line in section(run("report", file).lines, "Heartbeats") if line.startswith("  3 > 1 "))
+    shown = words(row)
+    assert int(shown[3]) == len(times)
+    assert shown[6::2] == ["ms"] * 4
+    for said, share in zip(shown[5:11:2], (50, 95, 99), strict=True):
+        nearest = waits[-(-share * len(waits) // 100) - 1]
+        assert float(said) == pytest.approx(1000 * nearest, rel=0.02)
+    assert float(shown[11]) == pytest.approx(1000 * waits[-1], rel=0.005)
+
+
+@pytest.mark.parametrize("host", ["10.177.177.11", "fd00:77::77:1"])
+def test_hosts_in_place_of_ids_leave_room_for_all_numbers(host: str) -> None:
+    """The sparkline gives way, then is left out; names and numbers stay whole."""
+    fact = REPLICATION._replace(leader=f"{host}1", follower=f"{host}2")
+    lines = text(NOTHING._replace(replication=(fact,)))
+    for title in ("Replication", "Heartbeats"):
+        head, row, *_ = section(lines, title)
+        assert row.startswith(f"  {host}1 > {host}2 ")
+        assert row.endswith(" 5")
+        assert len(words(head)) >= 8
+    assert "1,200" in section(lines, "Replication")[1]
+
+
+def test_two_long_names_are_both_told_by_their_ends() -> None:
+    names = "rack-7-node-0001.example.org", "rack-7-node-0002.example.net"
+    fact = REPLICATION._replace(leader=names[0], follower=names[1])
+    for title in ("Replication", "Heartbeats"):
+        row = section(text(NOTHING._replace(replication=(fact,)), width=70), title)[1]
+        one, other = words(row)[0], words(row)[2]
+        assert one.startswith("~")
+        assert names[0].endswith(one[1:])
+        assert names[1].endswith(other[1:])
+        assert min(len(one), len(other)) > 5
 
 
 def test_a_small_lag_is_told_from_none() -> None:

@@ -36,6 +36,7 @@ _SECTIONS: tuple[tuple[str, Callable[[ClusterFacts, Page], list[str]]], ...] = (
     ("Without a leader", sections.leaderless),
     ("Elections", sections.elections),
     ("Replication", replication_sections.replication),
+    ("Heartbeats", replication_sections.heartbeats),
     ("Answer times", replication_sections.answers),
     ("Catch-ups", replication_sections.catch_ups),
     ("Entries given up", replication_sections.truncations),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from raft_dissect.report.rates import leading_seconds, per_second, rate
+from raft_dissect.report.terminal import room
 from raft_dissect.report.words import maybe
 from raft_dissect.units import duration, size
 
@@ -16,33 +18,76 @@ if TYPE_CHECKING:
     from raft_dissect.spread import Spread
 
 _SPARKS = 20
-"""Characters of a sparkline."""
+"""Characters of a sparkline where there is room for it."""
 _FEW_PATHS = 6
 """Paths that are all shown; of more than these, those with trouble."""
 
 
 def replication(facts: ClusterFacts, page: Page) -> list[str]:
-    """What each leader sent to each follower, and how far the follower was behind."""
+    """What each leader sent to each follower, how fast, and how far the follower was behind."""
+    numbers = [_amounts(fact, facts, page) for fact in facts.replication]
+    head = ("who", "entries", "per s", "data", "per s", "again", "lag", "frame")
+    sparks, title = _sparks(head, numbers, page)
     begin, end = _extent(facts.replication)
+    rows = [
+        (*row[:-1], page.style.sparkline(_over_time(fact.lag, begin, end, sparks)), row[-1]) if sparks else row
+        for fact, row in zip(facts.replication, numbers, strict=True)
+    ]
+    if sparks:
+        lines = page.table((*head[:-1], title, head[-1]), rows, (1, 2, 3, 4, 5, 6, 8))
+    else:
+        lines = page.table(head, rows, range(1, 8))
+    if rows:
+        lines += page.note(
+            "per s: entries and their data per second that the leader led; again: entries that had been sent before; "
+            "lag: entries behind at most, each sparkline up to its own largest",
+            "  ",
+        )
+    return lines
+
+
+def _amounts(fact: ReplicationFact, facts: ClusterFacts, page: Page) -> tuple[str, ...]:
+    seconds = leading_seconds(fact, facts.leaders)
+    data = per_second(fact.bytes, seconds)
+    return (
+        page.who(fact.leader, fact.follower),
+        f"{fact.entries:,}",
+        rate(per_second(fact.entries, seconds)),
+        size(fact.bytes),
+        "-" if data is None else size(round(data)),
+        f"{fact.again:,}",
+        f"{max((lag.entries for lag in fact.lag), default=0):,}",
+        page.frame(fact.place),
+    )
+
+
+def _sparks(head: Sequence[str], rows: Sequence[Sequence[str]], page: Page) -> tuple[int, str]:
+    """How many characters sparklines have beside the other columns, and the title for which that is enough."""
+    wide, narrow = room(head, rows, page.width)
+    for characters, title in ((wide, "lag over time"), (narrow, "lag over time"), (narrow, "over time")):
+        if characters >= len(title):
+            return min(characters, _SPARKS), title
+    return 0, ""
+
+
+def heartbeats(facts: ClusterFacts, page: Page) -> list[str]:
+    """How regularly each leader let each follower hear of it."""
     rows = [
         (
             page.who(fact.leader, fact.follower),
-            f"{fact.entries:,}",
-            size(fact.bytes),
-            f"{fact.again:,}",
-            _at(fact.heartbeat_seconds, "p50"),
-            f"{max((lag.entries for lag in fact.lag), default=0):,}",
-            page.style.sparkline(_over_time(fact.lag, begin, end)),
+            f"{fact.requests:,}",
+            f"{fact.heartbeats:,}",
+            *(_at(fact.heartbeat_seconds, part) for part in ("p50", "p95", "p99", "max")),
             page.frame(fact.place),
         )
         for fact in facts.replication
     ]
-    head = ("who", "entries", "data", "again", "beat", "lag", "lag over time", "frame")
-    lines = page.table(head, rows, (1, 2, 3, 4, 5, 7), flexible=6)
+    head = ("who", "sent", "empty", "p50", "p95", "p99", "longest", "frame")
+    lines = page.table(head, rows, range(1, 8))
     if rows:
         lines += page.note(
-            "again: entries that had been sent before; beat: p50 from one request to the next; lag: entries behind at "
-            "most, each sparkline up to its own largest",
+            "sent: AppendEntries messages; empty: those without entries; p50 to longest: from one of them to the "
+            "next in the same term; the further p99 and longest are above p50, the more jitter",
             "  ",
         )
     return lines
@@ -166,11 +211,11 @@ def _extent(facts: Sequence[ReplicationFact]) -> tuple[int, int]:
     return min((f.place.time_ns for f in facts), default=0), max((f.last.time_ns for f in facts), default=0)
 
 
-def _over_time(lags: Sequence[Lag], begin: int, end: int) -> list[float | None]:
-    """The largest lag in each of as many equal parts of the time as a sparkline has; None where nothing is known."""
-    parts: list[float | None] = [None] * _SPARKS
+def _over_time(lags: Sequence[Lag], begin: int, end: int, count: int) -> list[float | None]:
+    """The largest lag in each of so many equal parts of the time; None where nothing is known."""
+    parts: list[float | None] = [None] * count
     for lag in lags:
-        part = (lag.place.time_ns - begin) * _SPARKS // max(end - begin, 1)
-        part = min(max(part, 0), _SPARKS - 1)
+        part = (lag.place.time_ns - begin) * count // max(end - begin, 1)
+        part = min(max(part, 0), count - 1)
         parts[part] = max(lag.entries, parts[part] or 0)
     return parts

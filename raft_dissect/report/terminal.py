@@ -72,6 +72,20 @@ def wrapped(text: str, width: int | None, indent: str = "  ", hanging: str | Non
     return wrapper.wrap(text)
 
 
+def _cut_cell(text: str, width: int) -> str:
+    """A cell that fits; of two servers (`one > other`) both are seen, by the ends of their names, which differ."""
+    one, pointer, other = text.partition(" > ")
+    room = width - len(pointer)
+    if len(text) <= width or not pointer or room < 4:
+        return cut(text, width)
+    first = min(len(one), max(room // 2, room - len(other)))
+    return _end(one, first) + pointer + _end(other, room - first)
+
+
+def _end(text: str, width: int) -> str:
+    return text if len(text) <= width else "~" + text[len(text) - width + 1 :]
+
+
 def table(
     head: Sequence[str],
     rows: Iterable[Sequence[str]],
@@ -87,7 +101,7 @@ def table(
     there is no width, nothing is cut.
     """
     body = [list(row) for row in rows]
-    widths = [max(len(row[i]) for row in (head, *body)) for i in range(len(head))]
+    widths = _widths(head, body)
     gap = "  "
     if sum(widths) + 2 * len(widths) > (_USUAL if width is None else width):
         gap = " "
@@ -96,12 +110,23 @@ def table(
 
     def line(cells: Sequence[str]) -> str:
         aligned = (
-            cut(cell, size).rjust(size) if i in right else cut(cell, size).ljust(size)
+            _cut_cell(cell, size).rjust(size) if i in right else _cut_cell(cell, size).ljust(size)
             for i, (cell, size) in enumerate(zip(cells, widths, strict=True))
         )
         return ("  " + gap.join(aligned)).rstrip()
 
     return [style.paint(line(head), "dim"), *(line(row) for row in body)]
+
+
+def room(head: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> tuple[int, int]:
+    """How wide one more column of a table may be that nothing else of it is cut, beside wide gaps and narrow ones."""
+    widths = _widths(head, rows)
+    left = (_USUAL if width is None else width) - sum(widths)
+    return left - 2 * len(widths) - 2, left - len(widths) - 2
+
+
+def _widths(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
 
 
 def _narrow(widths: list[int], room: int, flexible: int, least: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING
 
 from raft_dissect.report.html.markup import element
@@ -30,6 +31,17 @@ class Context:
         """Whether a frame number says nothing without the number of its file."""
         self._names = Names(servers)
         self._rows: set[str] = set()
+        self._begin = ""
+
+    def within(self, begin: str) -> Context:
+        """The same names, with ids that begin differently: those of a part of the page that is there more than once."""
+        other = copy(self)
+        other._begin = begin
+        return other
+
+    def id(self, key: str) -> str:
+        """The id of an element that is not there twice in this part of the page."""
+        return self._begin + key
 
     def server(self, name: ServerName) -> str:
         """The short name of a server."""

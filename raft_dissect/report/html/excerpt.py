@@ -11,13 +11,15 @@ from raft_dissect.values import Diagnostic, Message
 from raft_dissect.wire import table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from raft_dissect.cluster import Identities
     from raft_dissect.cluster.facts import ServerName
     from raft_dissect.columns import MessageBatch
     from raft_dissect.selection import Moment
-    from raft_dissect.values import Event, Place
+    from raft_dissect.values import Event, Place, Stream
+
+    Of = Callable[[Stream], bool]
 
 MOST_MESSAGES = 2000
 """That are kept of an interval, or of all places that may turn out to be the most telling one."""
@@ -74,7 +76,7 @@ class IntervalCollector:
         self._begin = begin
         self._end = end
         self._kept: list[_Kept] = []
-        self._left_out = 0
+        self._left_out: Counter[Stream] = Counter()
         self._first_ns = 0
         self._last_ns = 0
 
@@ -96,12 +98,15 @@ class IntervalCollector:
         if len(self._kept) < MOST_MESSAGES:
             self._kept.append(batch.message(row))
         else:
-            self._left_out += 1
+            stream = batch.streams[row]
+            assert stream is not None
+            self._left_out[stream] += 1
 
-    def ladder(self, identities: Identities, _: Sequence[int], end_ns: int) -> Ladder:
-        """What was kept, of a capture that ends at `end_ns`."""
+    def ladder(self, identities: Identities, of: Of, _: Sequence[int], end_ns: int) -> Ladder:
+        """What was kept of the streams for which `of` is true, of a capture that ends at `end_ns`."""
         last_ns = min(self._last_ns, end_ns)
-        return Ladder(_sightings(self._kept, identities), self._first_ns, last_ns, self._left_out, True)
+        left_out = sum(count for stream, count in self._left_out.items() if of(stream))
+        return Ladder(_sightings(self._kept, identities, of), self._first_ns, last_ns, left_out, True)
 
 
 class TellingCollector:
@@ -165,9 +170,9 @@ class TellingCollector:
         self._left = _AFTER
         return row
 
-    def ladder(self, identities: Identities, moments: Sequence[int], _: int) -> Ladder:
-        """The messages around the first one of some moments around which messages were kept."""
-        excerpts = [_sightings(excerpt, identities) for excerpt in self._excerpts if excerpt]
+    def ladder(self, identities: Identities, of: Of, moments: Sequence[int], _: int) -> Ladder:
+        """The messages around the first one of some moments around which messages of these streams were kept."""
+        excerpts = [sightings for excerpt in self._excerpts if (sightings := _sightings(excerpt, identities, of))]
         if not excerpts:
             return Ladder((), 0, 0, 0, False)
         chosen = next(
@@ -185,15 +190,17 @@ def _is_hole(event: Event) -> TypeGuard[Diagnostic]:
     return isinstance(event, Diagnostic) and event.kind == "gap" and event.stream is not None
 
 
-def _sightings(kept: Sequence[_Kept], identities: Identities) -> tuple[Sighting, ...]:
-    found = sorted(_each(kept, identities), key=lambda sighting: sighting.place.time_ns)
+def _sightings(kept: Sequence[_Kept], identities: Identities, of: Of) -> tuple[Sighting, ...]:
+    found = sorted(_each(kept, identities, of), key=lambda sighting: sighting.place.time_ns)
     return tuple(found)
 
 
-def _each(kept: Sequence[_Kept], identities: Identities) -> Iterator[Sighting]:
+def _each(kept: Sequence[_Kept], identities: Identities, of: Of) -> Iterator[Sighting]:
     for event in kept:
         stream = event.stream
         assert stream is not None
+        if not of(stream):
+            continue
         sender = identities.sender(stream).id
         receiver = identities.receiver(stream).id
         source: ServerName = stream.source.host if sender is None else sender

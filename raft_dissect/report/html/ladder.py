@@ -56,7 +56,8 @@ class _Drawer:
         for number, row in enumerate(rows):
             y = _TOP + _ROW * (number + 0.5) + 4
             append(body, [self._quiet(row, y) if len(row) > 1 else self._message(row[0], y)])
-        title = element("title", "Message ladder", id="ladder-title")
+        key = self._context.id("ladder-title")
+        title = element("title", "Message ladder", id=key)
         drawing = element(
             "svg",
             title,
@@ -64,7 +65,7 @@ class _Drawer:
             body,
             viewBox=f"0 0 {_WIDTH} {height}",
             role="group",
-            aria_labelledby="ladder-title",
+            aria_labelledby=key,
             class_="drawing ladder",
         )
         caption = element("figcaption", *(element("p", sentence) for sentence in self._sentences()))

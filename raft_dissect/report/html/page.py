@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from raft_dissect.report.html.context import NOTHING, Context
 from raft_dissect.report.html.ladder import ladder_figure
@@ -12,18 +12,17 @@ from raft_dissect.report.html.markup import element, raw, serialized
 from raft_dissect.report.html.plots import plots
 from raft_dissect.report.html.scale import TimeScale
 from raft_dissect.report.html.style import SCRIPT, STYLE
-from raft_dissect.report.html.tables import Tables, missing, table
+from raft_dissect.report.html.tables import Section, Tables, missing, table
 from raft_dissect.report.html.timeline import LEFT, RIGHT, Timeline, definitions
 from raft_dissect.report.words import SKIPPED, other_connections
 from raft_dissect.units import counted, duration, size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from xml.etree.ElementTree import Element
 
     from raft_dissect.cluster import ClusterFacts
     from raft_dissect.diagnosis.findings import Finding
-    from raft_dissect.report.html.tables import Section
     from raft_dissect.report.html.watching import Watched
     from raft_dissect.report.model import CaptureFacts, Report
     from raft_dissect.report.times import Clock
@@ -32,8 +31,8 @@ _MOST_EVIDENCE = 12
 """Frames of one finding."""
 
 
-def html_page(report: Report, clock: Clock, watched: Watched) -> Iterator[str]:
-    """The page in parts, which are to be written one after another as UTF-8."""
+def html_page(report: Report, clock: Clock, watched: Sequence[Watched]) -> Iterator[str]:
+    """The page in parts, which are to be written one after another as UTF-8; `watched` is in the order of clusters."""
     servers = [server.name for facts in report.clusters for server in facts.servers]
     context = Context(clock, report.capture.files, servers)
     page = _Page(report, context, watched)
@@ -58,11 +57,29 @@ def _policy() -> str:
     )
 
 
+class _Cluster(NamedTuple):
+    """A cluster as its part of the page shows it."""
+
+    number: int
+    facts: ClusterFacts
+    watched: Watched
+    context: Context
+    title: str
+    """What headings begin with; empty when there is only one cluster."""
+    tables: list[Section]
+
+
 class _Page:
-    def __init__(self, report: Report, context: Context, watched: Watched) -> None:
+    def __init__(self, report: Report, context: Context, watched: Sequence[Watched]) -> None:
         self._report = report
         self._context = context
-        self._watched = watched
+        self._clusters: list[_Cluster] = []
+        several = len(report.clusters) > 1
+        for number, (facts, seen) in enumerate(zip(report.clusters, watched, strict=True), start=1):
+            own = context.within(f"cluster-{number}-") if several else context
+            # Tables come first: frames have their place in them, which drawings lead to.
+            tables = list(Tables(facts, own).sections())
+            self._clusters.append(_Cluster(number, facts, seen, own, f"Cluster {number}: " if several else "", tables))
 
     def head(self) -> Element:
         files = ", ".join(self._report.capture.files) or "a capture"
@@ -80,26 +97,40 @@ class _Page:
     def body(self) -> Iterator[Element]:
         yield definitions()
         main = element("main")
-        # Tables come first: frames have their place in them, which drawings lead to.
-        clusters = [(facts, list(Tables(facts, self._context).sections())) for facts in self._report.clusters]
         gaps = list(missing(self._report.capture, self._context))
-        sections = [section for _, several in clusters for section in several]
-        yield element("header", *self._title(), self._navigation(sections))
+        parts = [self._parts(cluster) for cluster in self._clusters]
+        yield element("header", *self._title(), self._navigation(parts))
         main.extend(self._findings())
-        for facts, tables in clusters:
-            main.extend(self._drawings(facts))
-            for section in tables:
-                main.append(element("section", element("h2", section.title), *section.content, id=section.key))
+        for cluster, sections in zip(self._clusters, parts, strict=True):
+            content = [
+                element(
+                    "section",
+                    element("h2", f"{cluster.title}{title}"),
+                    *content,
+                    id=cluster.context.id(key),
+                )
+                for key, title, content in sections
+            ]
+            if len(parts) == 1:
+                main.extend(content)
+                continue
+            name = element("h2", f"Cluster {cluster.number} of {len(parts)}", class_="cluster")
+            main.append(element("section", name, self._tiles(cluster.facts), *content, id=f"cluster-{cluster.number}"))
         main.append(element("section", element("h2", "Capture"), *self._capture(self._report.capture), id="capture"))
         main.append(element("section", element("h2", "What is missing in the capture"), *gaps, id="missing"))
         yield main
         yield raw("script", SCRIPT)
 
+    def _parts(self, cluster: _Cluster) -> list[Section]:
+        """All sections about one cluster."""
+        return [*self._drawings(cluster), *cluster.tables]
+
     # The top
 
     def _title(self) -> Iterator[Element]:
         capture, context = self._report.capture, self._context
-        yield element("h1", "What happened in the Raft cluster")
+        number = len(self._clusters)
+        yield element("h1", f"What happened in {f'{number} Raft clusters' if number > 1 else 'the Raft cluster'}")
         files = ", ".join(capture.files) if len(capture.files) <= 4 else f"{len(capture.files)} files"
         lead = f"{files or 'a capture'}: {counted(capture.packets, 'packet')}, {size(capture.bytes)}"
         if capture.first_ns is not None and capture.last_ns is not None:
@@ -108,8 +139,21 @@ class _Page:
         yield element("p", lead, class_="lead")
         if not self._report.clusters:
             yield element("p", f"No Raft traffic was found{other_connections(capture.other_streams)}.")
-        for facts in self._report.clusters:
-            yield self._tiles(facts)
+        if len(self._clusters) == 1:
+            yield self._tiles(self._clusters[0].facts)
+        elif self._clusters:
+            yield element("ul", *(self._introduced(cluster) for cluster in self._clusters), class_="clusters")
+
+    def _introduced(self, cluster: _Cluster) -> Element:
+        """Which cluster it is, in one line that leads to it."""
+        link = element("a", f"Cluster {cluster.number}", href=f"#cluster-{cluster.number}")
+        names = (
+            f"{self._context.server(server.name)} ({server.addresses[-1]})"
+            if server.addresses
+            else self._context.server(server.name)
+            for server in cluster.facts.servers
+        )
+        return element("li", link, f": {counted(len(cluster.facts.servers), 'server')}, {', '.join(names)}")
 
     def _tiles(self, facts: ClusterFacts) -> Element:
         nobody = sum(i.last.time_ns - i.first.time_ns for i in facts.leaderless) / 1e9
@@ -135,18 +179,29 @@ class _Page:
         items = (element("li", element("b", value), element("span", text), class_="tile") for value, text in tiles)
         return element("ul", *items, class_="tiles", aria_label="At a glance")
 
-    def _navigation(self, sections: list[Section]) -> Element:
-        links = [("findings", "Findings")]
-        if self._report.clusters:
-            links.append(("timeline", "Timeline"))
-        if any(facts.replication for facts in self._report.clusters):
-            links.append(("plots", "Plots"))
-        if self._watched.ladder.sightings:
-            links.append(("ladder", "Messages one by one"))
-        links += [(section.key, section.title) for section in sections]
-        links += [("capture", "Capture"), ("missing", "Missing")]
-        items = (element("li", element("a", text, href=f"#{key}")) for key, text in links)
-        return element("nav", element("ul", *items), aria_label="Sections")
+    def _navigation(self, parts: Sequence[Sequence[Section]]) -> Element:
+        def links(*targets: tuple[str, str]) -> Element:
+            items = (element("li", element("a", text, href=f"#{key}")) for key, text in targets)
+            return element("ul", *items)
+
+        begin, end = ("findings", "Findings"), (("capture", "Capture"), ("missing", "Missing"))
+        own = [
+            [(cluster.context.id(section.key), section.title) for section in sections]
+            for cluster, sections in zip(self._clusters, parts, strict=True)
+        ]
+        if len(own) <= 1:
+            return element(
+                "nav", links(begin, *(target for targets in own for target in targets), *end), aria_label="Sections"
+            )
+        return element(
+            "nav",
+            links(begin, *end),
+            *(
+                element("div", element("a", f"Cluster {number}", href=f"#cluster-{number}"), links(*targets))
+                for number, targets in enumerate(own, start=1)
+            ),
+            aria_label="Sections",
+        )
 
     # Findings
 
@@ -160,10 +215,11 @@ class _Page:
     def _finding(self, finding: Finding) -> Element:
         evidence = [self._context.spelled_frame(place) for place in finding.evidence[:_MOST_EVIDENCE] if place.frame]
         more = len(finding.evidence) - _MOST_EVIDENCE
+        before = self._clusters[finding.cluster].title if self._clusters else ""
         shown = element("p", "Evidence: ", *evidence, f"and {more:,} more" if more > 0 else None, class_="evidence")
         return element(
             "li",
-            element("p", element("span", finding.severity, class_="severity"), finding.text),
+            element("p", element("span", finding.severity, class_="severity"), before + finding.text),
             element("p", finding.advice, class_="advice") if finding.advice else None,
             shown if evidence else None,
             class_=f"finding {finding.severity}",
@@ -171,28 +227,33 @@ class _Page:
 
     # Drawings
 
-    def _drawings(self, facts: ClusterFacts) -> Iterator[Element]:
-        capture, context = self._report.capture, self._context
+    def _drawings(self, cluster: _Cluster) -> Iterator[Section]:
+        capture, context, facts = self._report.capture, cluster.context, cluster.facts
         first, last = capture.first_ns or 0, capture.last_ns or 0
         scale = TimeScale(first, last, LEFT, RIGHT)
-        timeline = Timeline(facts, capture.diagnostics, self._watched.presence, context, scale)
+        timeline = Timeline(facts, cluster.watched.diagnostics, cluster.watched.presence, context, scale)
         zone = context.clock.day(first)[20:]
         captions = (
             f"Times of day are {zone or 'local'}. Votes stand at the time of their request. Every item says what it "
             "is, and its frame, when the pointer rests on it; a click leads to its row below.",
         )
-        yield element("section", element("h2", "Timeline"), timeline.figure(captions), id="timeline")
-        names = [server.name for server in facts.servers]
-        drawn = list(plots(facts.replication, names, context, scale))
+        yield Section("timeline", "Timeline", [timeline.figure(captions)])
+        drawn = list(plots(facts, context, scale))
         if drawn:
-            yield element("section", element("h2", "Plots"), *drawn, id="plots")
-        ladder = self._watched.ladder
+            yield Section("plots", "Plots", drawn)
+        yield from self._ladder(cluster)
+
+    def _ladder(self, cluster: _Cluster) -> Iterator[Section]:
+        ladder, context = cluster.watched.ladder, cluster.context
         if ladder.sightings:
-            figure = ladder_figure(ladder, names, context)
-            yield element("section", element("h2", "Messages one by one"), figure, id="ladder")
+            names = [server.name for server in cluster.facts.servers]
+            yield Section("ladder", "Messages one by one", [ladder_figure(ladder, names, context)])
         elif ladder.asked_for:
-            text = f"There is no message from {context.time(ladder.first_ns)} to {context.time(ladder.last_ns)}."
-            yield element("section", element("h2", "Messages one by one"), element("p", text), id="ladder")
+            interval = f"from {context.time(ladder.first_ns)} to {context.time(ladder.last_ns)}"
+            text = f"There is no message {interval}."
+            if ladder.left_out:
+                text = f"{counted(ladder.left_out, 'message')} {interval} are left out: choose a shorter time."
+            yield Section("ladder", "Messages one by one", [element("p", text)])
 
     # The capture
 

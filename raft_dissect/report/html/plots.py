@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 from raft_dissect.report.html.markup import append, element
 from raft_dissect.report.html.scale import LogScale, rounded_up
 from raft_dissect.report.html.timeline import LEFT, RIGHT, WIDTH, time_axis
+from raft_dissect.report.rates import leading_seconds, per_second, rate
 from raft_dissect.units import duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from xml.etree.ElementTree import Element
 
-    from raft_dissect.cluster.facts import Lag, ReplicationFact, ServerName
+    from raft_dissect.cluster import ClusterFacts
+    from raft_dissect.cluster.facts import Lag, Leadership, ReplicationFact, ServerName
     from raft_dissect.report.html.context import Context
     from raft_dissect.report.html.scale import TimeScale
     from raft_dissect.spread import Spread
@@ -30,17 +32,15 @@ _BROKEN = 0.03
 """Of the time axis: points that are further apart are not joined by a line."""
 
 
-def plots(
-    replication: Sequence[ReplicationFact], servers: Sequence[ServerName], context: Context, scale: TimeScale
-) -> Iterator[Element]:
+def plots(facts: ClusterFacts, context: Context, scale: TimeScale) -> Iterator[Element]:
     """All plots that there is something for."""
-    sending = [fact for fact in replication if fact.requests]
+    sending = [fact for fact in facts.replication if fact.requests]
     pairs = sending[:_MOST_PAIRS]
     if len(sending) > _MOST_PAIRS:
         text = f"Of {len(sending)} pairs of leader and follower the first {_MOST_PAIRS} are drawn; the table has more."
         yield element("p", text, class_="note")
     if any(fact.lag for fact in pairs):
-        yield _lag(pairs, servers, context, scale)
+        yield _lag(pairs, [server.name for server in facts.servers], context, scale)
     answers = [(fact, fact.ack_seconds, fact.network_seconds) for fact in pairs]
     text = "From a request to its answer, as the capture saw it; the diamond is the share of the network."
     yield from _spreads("latency", "Time to acknowledge", text, answers, context)
@@ -51,17 +51,20 @@ def plots(
     text = "From one AppendEntries message to a follower to the next one."
     yield from _spreads("heartbeat", "Time between AppendEntries messages", text, heartbeats, context)
     if any(fact.entries for fact in pairs):
-        yield _throughput([fact for fact in pairs if fact.entries], context)
+        yield _throughput([fact for fact in pairs if fact.entries], facts.leaders, context)
 
 
-def _figure(key: str, name: str, drawn: Sequence[Element], height: float, captions: Sequence[str]) -> Element:
+def _figure(
+    key: str, name: str, drawn: Sequence[Element], height: float, captions: Sequence[str], context: Context
+) -> Element:
+    title = context.id(f"{key}-title")
     drawing = element(
         "svg",
-        element("title", name, id=f"{key}-title"),
+        element("title", name, id=title),
         *drawn,
         viewBox=f"0 0 {WIDTH} {height}",
         role="group",
-        aria_labelledby=f"{key}-title",
+        aria_labelledby=title,
         class_=f"drawing plot {key}",
     )
     caption = element("figcaption", *(element("p", text) for text in captions))
@@ -90,7 +93,7 @@ def _lag(
         "Entries that each follower was behind what its leader had sent to anybody, at most, in each interval of the "
         "capture; all rows have the same height for the same number.",
     )
-    return _figure("lag", "Lag of the followers", drawn, height, captions)
+    return _figure("lag", "Lag of the followers", drawn, height, captions, context)
 
 
 def _lag_row(
@@ -157,7 +160,7 @@ def _spreads(
     for number, (fact, spread, mark) in enumerate(known):
         drawn.append(_spread_row(fact, spread, mark, _AXIS + (number + 0.5) * _ROW, scale, context))
     legend = "The line goes from the shortest to the longest, the bar from the median (p50) to p95, the tick is p99."
-    yield _figure(key, name, drawn, height, (text, legend))
+    yield _figure(key, name, drawn, height, (text, legend), context)
 
 
 def _log_axis(scale: LogScale, height: float) -> Element:
@@ -197,15 +200,17 @@ def _spread_row(
 # Throughput
 
 
-def _throughput(pairs: Sequence[ReplicationFact], context: Context) -> Element:
-    rates = {id(fact): fact.bytes / _seconds(fact) for fact in pairs}
-    most = max(*rates.values(), 1)
+def _throughput(pairs: Sequence[ReplicationFact], leaders: Sequence[Leadership], context: Context) -> Element:
+    seconds = [leading_seconds(fact, leaders) for fact in pairs]
+    rates = [per_second(fact.bytes, time) or 0.0 for fact, time in zip(pairs, seconds, strict=True)]
+    most = max(*rates, 1)
     height = 6 + len(pairs) * _ROW
     drawn = [element("line", x1=LEFT, x2=LEFT, y1=0, y2=height, class_="base")]
-    for number, fact in enumerate(pairs):
+    for number, (fact, time, data) in enumerate(zip(pairs, seconds, rates, strict=True)):
         y = 6 + (number + 0.5) * _ROW
-        rate = rates[id(fact)]
-        words = f"{size(round(rate))}/s, {fact.entries / _seconds(fact):.3g} entries/s; {size(fact.bytes)} in all"
+        words = f"{size(fact.bytes)} in all"
+        if time:
+            words = f"{size(round(data))}/s, {rate(per_second(fact.entries, time))} entries/s; {words}"
         pair = _pair(fact, context)
         drawn.append(
             context.link(
@@ -214,17 +219,13 @@ def _throughput(pairs: Sequence[ReplicationFact], context: Context) -> Element:
                 element("rect", x=0, y=y - 12, width=WIDTH, height=_ROW, class_="target"),
                 element("text", pair, x=LEFT - 10, y=y + 4, text_anchor="end", class_="server"),
                 element(
-                    "rect", x=LEFT, y=y - 7, width=max((_TEXT - 60 - LEFT) * rate / most, 1), height=14, class_="bar"
+                    "rect", x=LEFT, y=y - 7, width=max((_TEXT - 60 - LEFT) * data / most, 1), height=14, class_="bar"
                 ),
                 element("text", words, x=_TEXT - 40, y=y + 4, class_="tick"),
             )
         )
-    text = "Data of entries per second, from the first request to the last one of each leader and follower."
-    return _figure("throughput", "Throughput", drawn, height, (text,))
-
-
-def _seconds(fact: ReplicationFact) -> float:
-    return max((fact.last.time_ns - fact.place.time_ns) / 1e9, 1e-3)
+    text = "Data of entries per second that the leader led, from its first request to the follower to the last one."
+    return _figure("throughput", "Throughput", drawn, height, (text,), context)
 
 
 def _pair(fact: ReplicationFact, context: Context) -> str:

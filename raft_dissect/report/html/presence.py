@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from raft_dissect.report.html.rows import values
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from raft_dissect.cluster import Identities
     from raft_dissect.cluster.facts import ServerName
@@ -72,10 +72,12 @@ class PresenceCollector:
             self._closed = {stream: united(intervals, self._bridge) for stream, intervals in self._closed.items()}
             self._count = sum(map(len, self._closed.values()))
 
-    def presence(self, identities: Identities) -> dict[ServerName, list[Interval]]:
-        """By server, in the order of time."""
+    def presence(self, identities: Identities, of: Callable[[Stream], bool]) -> dict[ServerName, list[Interval]]:
+        """By server, in the order of time, as far as streams show it for which `of` is true."""
         found: dict[ServerName, list[Interval]] = {}
         for stream, (first, last) in self._open.items():
+            if not of(stream):
+                continue
             sender = identities.sender(stream).id
             name: ServerName = stream.source.host if sender is None else sender
             found.setdefault(name, []).extend([*self._closed.get(stream, ()), (first, last)])

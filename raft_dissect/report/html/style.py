@@ -32,6 +32,9 @@ a{color:var(--link)}
 .lead,.note,figcaption p{color:var(--minor)}
 .note,figcaption p{font-size:.87rem}
 nav{margin:.8rem 0;font-size:.9rem}
+nav div{display:flex;gap:.2rem 1rem;margin-top:.35rem}nav div>a{font-weight:600;white-space:nowrap}
+.clusters{list-style:none;margin:.6rem 0;padding:0}
+h2.cluster{font-size:1.5rem;margin-top:3rem;border-bottom:3px solid var(--ink)}
 nav ul{list-style:none;margin:0;padding:0;display:flex;flex-wrap:wrap;gap:.2rem 1rem}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(8.5rem,1fr));gap:.6rem;margin:1rem 0;padding:0;
 list-style:none}

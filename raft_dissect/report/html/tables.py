@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from raft_dissect.report.html.context import NOTHING
 from raft_dissect.report.html.markup import append, element
+from raft_dissect.report.rates import leading_seconds, per_second, rate
 from raft_dissect.report.words import ELECTION_CAUSES, LEADER_ENDS, REASONS, REJECTIONS, SNAPSHOT_OUTCOMES, TERM_CAUSES
 from raft_dissect.units import counted, duration, size
 
@@ -90,11 +91,12 @@ class Tables:
             ("rejections", "Rejections", "time, #times, by, of, #term, what, #index, because, #frame",
              self._rejections()),
             ("replication", "Replication",
-             "leader, follower, #requests, #heartbeats, #unanswered, #entries, #data, #sent again, #most behind, "
-             "#frame",
+             "leader, follower, #entries, #per second, #data, #per second, #sent again, #most behind, #frame",
              self._replication()),
+            ("heartbeats", "Heartbeats",
+             "leader, follower, #requests, #without entries, #p50, #p95, #p99, #longest, #frame", self._heartbeats()),
             ("answers", "Answer times",
-             "leader, follower, #answers, #p50, #p99, #network, #follower p50, #p99, #commit p50, #p99, #frame",
+             "leader, follower, #answers, #none, #p50, #p99, #network, #follower p50, #p99, #commit p50, #p99, #frame",
              self._answers()),
             ("catchups", "Catch-ups",
              "time, leader, follower, #term, #rejections, #matched index, #entries behind, snapshot, #took, #frame",
@@ -121,6 +123,8 @@ class Tables:
                 yield Section(key, title, content + self._notes(key))
 
     def _notes(self, key: str) -> list[Element]:
+        if key in _NOTES:
+            return [element("p", _NOTES[key], class_="note")]
         if key != "servers":
             return []
         by_releases: dict[str, list[str]] = {}
@@ -258,17 +262,34 @@ class Tables:
 
     def _replication(self) -> list[_Row]:
         context = self._context
+        rows: list[_Row] = []
+        for fact in self._facts.replication:
+            seconds = leading_seconds(fact, self._facts.leaders)
+            data = per_second(fact.bytes, seconds)
+            rows.append(
+                (
+                    context.server(fact.leader),
+                    context.server(fact.follower),
+                    f"{fact.entries:,}",
+                    rate(per_second(fact.entries, seconds), NOTHING),
+                    size(fact.bytes),
+                    NOTHING if data is None else size(round(data)),
+                    f"{fact.again:,}",
+                    f"{max(lag.entries for lag in fact.lag):,}" if fact.lag else NOTHING,
+                    context.frame(fact.place, row=True),
+                )
+            )
+        return rows
+
+    def _heartbeats(self) -> list[_Row]:
+        context = self._context
         return [
             (
                 context.server(fact.leader),
                 context.server(fact.follower),
                 f"{fact.requests:,}",
                 f"{fact.heartbeats:,}",
-                f"{fact.unanswered:,}",
-                f"{fact.entries:,}",
-                size(fact.bytes),
-                f"{fact.again:,}",
-                f"{max(lag.entries for lag in fact.lag):,}" if fact.lag else NOTHING,
+                *_parts(fact.heartbeat_seconds, "p50", "p95", "p99", "max"),
                 context.frame(fact.place, row=True),
             )
             for fact in self._facts.replication
@@ -281,6 +302,7 @@ class Tables:
                 context.server(fact.leader),
                 context.server(fact.follower),
                 f"{fact.answered:,}",
+                f"{fact.unanswered:,}",
                 *_middle_and_end(fact.ack_seconds),
                 NOTHING if fact.network_seconds is None else duration(fact.network_seconds),
                 *_middle_and_end(fact.follower_seconds),
@@ -434,6 +456,16 @@ def missing(facts: CaptureFacts, context: Context) -> Iterator[Element]:
         yield element("p", f"and {len(rows) - _MOST_ROWS:,} more", class_="note")
 
 
+_NOTES: dict[str, str] = {
+    "replication": "Per second: of the time that the leader led, from its first request to the follower to the last "
+    "one. Sent again: entries that had been sent before. Most behind: entries, at most.",
+    "heartbeats": "Requests are AppendEntries messages; the times are those from one to the next in the same term. "
+    "The further p99 and longest are above p50, the more jitter.",
+    "answers": "The first p50 and p99 are of the time from a request to its answer. Network: the part of it that is "
+    "TCP's shortest round trip. Follower: the rest, which is its own, its disk's above all. Commit: from the first "
+    "sending of an entry until it is committed.",
+}
+"""What the columns of some tables mean."""
 _ROLES = ("voter", "standby", "spare")
 _LEADERLESS_CAUSES: dict[str, str] = {
     "start": "no leader yet",
@@ -458,8 +490,12 @@ def _known(number: int | None) -> str:
     return NOTHING if number is None else str(number)
 
 
-def _middle_and_end(spread: Spread | None) -> tuple[str, str]:
-    return (NOTHING, NOTHING) if spread is None else (duration(spread.p50), duration(spread.p99))
+def _middle_and_end(spread: Spread | None) -> list[str]:
+    return _parts(spread, "p50", "p99")
+
+
+def _parts(spread: Spread | None, *names: str) -> list[str]:
+    return [NOTHING if spread is None else duration(getattr(spread, name)) for name in names]
 
 
 def _separated(parts: Sequence[Element | str]) -> Iterator[Element | str]:

@@ -161,7 +161,8 @@ class Timeline:
         """The drawing with its legend; below it stand the sentences of `captions`."""
         parts = list(self._parts())
         height = self._y
-        title = element("title", "Timeline of the cluster", id="timeline-title")
+        name, description = self._context.id("timeline-title"), self._context.id("timeline-description")
+        title = element("title", "Timeline of the cluster", id=name)
         what = (
             f"One lane for each of {counted(len(self._lanes), 'server')}, from {self._context.time(self._x.first_ns)} "
             f"to {self._context.time(self._x.last_ns)}. The tables below say the same in words."
@@ -169,11 +170,11 @@ class Timeline:
         drawing = element(
             "svg",
             title,
-            element("desc", what, id="timeline-description"),
+            element("desc", what, id=description),
             *parts,
             viewBox=f"0 0 {WIDTH} {height}",
             role="group",
-            aria_labelledby="timeline-title timeline-description",
+            aria_labelledby=f"{name} {description}",
             class_="drawing timeline",
         )
         if self._together:
