@@ -32,7 +32,11 @@ def trace(*files: str) -> dict[str, Any]:
 
 
 def check_form(trace: dict[str, Any]) -> None:
-    """The rules of the format: known phases, times, threads with names, and slices of one thread that nest."""
+    """The rules of the format: known phases, times, threads with names, and slices of one thread that nest.
+
+    Perfetto before 2022 took `displayTimeUnit` for the unit of all times, which are microseconds without it.
+    """
+    assert trace.keys() == {"traceEvents", "otherData"}
     threads: dict[tuple[int, int], list[Event]] = defaultdict(list)
     named = set()
     for event in trace["traceEvents"]:
