@@ -13,7 +13,7 @@ from raft_dissect.cluster.facts import ClusterFacts, Leaderless, Leadership, Rej
 from raft_dissect.diagnosis.findings import SEVERITIES, Finding
 from raft_dissect.report import CaptureFacts, Report
 from raft_dissect.report.as_text import report_text
-from raft_dissect.report.terminal import Style, can_write_blocks
+from raft_dissect.report.terminal import Style, can_write_blocks, table
 from raft_dissect.report.times import Clock
 from raft_dissect.spread import Spread
 from tests.captures import FILES, PCAPS
@@ -257,6 +257,24 @@ def test_long_names_and_numbers_fit(width: int) -> None:
     )
     for line in report_text(Report(CAPTURE, (facts,), (FINDING,)), Clock(), Style(), width):
         assert len(line) <= width
+
+
+def test_numbers_are_left_out_where_there_is_no_room_rather_than_cut() -> None:
+    """Names, a text and the frame need 11, 4 and 5 characters, and each number 7; the mark of what is missing 2."""
+    head = ("who", "first", "because", "second", "third", "frame")
+    row = ("server-a > server-b", "1.25 ms", "of no reason", "2.5 MiB", "3.75 ms", "12345")
+    right = frozenset({1, 3, 4, 5})
+    assert table(head, [row], Style(), right, width=80)[1].split() == " ".join(row).split()
+    whole, without_third, without_second = (table(head, [row], Style(), right, width=width) for width in (48, 42, 34))
+    assert whole[1] == "  ~r-a > ~r-b 1.25 ms of > 2.5 MiB 3.75 ms 12345"
+    assert without_third == [
+        "  who           first bec>  second frame >",
+        "  ~r-a > ~r-b 1.25 ms of > 2.5 MiB 12345",
+    ]
+    assert without_second == [
+        "  who           first bec> frame >",
+        "  ~r-a > ~r-b 1.25 ms of > 12345",
+    ]
 
 
 @pytest.mark.parametrize("file", FILES)

@@ -38,11 +38,11 @@ def replication(facts: ClusterFacts, page: Page) -> list[str]:
     else:
         lines = page.table(head, rows, range(1, 8))
     if rows:
-        lines += page.note(
+        text = (
             "per s: entries and their data per second that the leader led; again: entries that had been sent before; "
-            "lag: entries behind at most, each sparkline up to its own largest",
-            "  ",
         )
+        text += "lag: entries behind at most" + (", each sparkline up to its own largest" if sparks else "")
+        lines += page.note(text, "  ")
     return lines
 
 

@@ -15,6 +15,9 @@ _USUAL = 80
 """Columns where there is no terminal to say how many there are."""
 _NARROWEST = 4
 """Characters that a column keeps when its table is wider than the terminal."""
+_POINTER = " > "
+_LEAST_PAIR = 11
+"""Characters that are left of two servers, one of which speaks to the other."""
 
 
 class Style:
@@ -74,7 +77,7 @@ def wrapped(text: str, width: int | None, indent: str = "  ", hanging: str | Non
 
 def _cut_cell(text: str, width: int) -> str:
     """A cell that fits; of two servers (`one > other`) both are seen, by the ends of their names, which differ."""
-    one, pointer, other = text.partition(" > ")
+    one, pointer, other = text.partition(_POINTER)
     room = width - len(pointer)
     if len(text) <= width or not pointer or room < 4:
         return cut(text, width)
@@ -97,25 +100,52 @@ def table(
 ) -> list[str]:
     """Lines of a table with a head; the columns whose numbers are in `right` are aligned to the right.
 
-    A table wider than `width` moves its columns together, then cuts the column `flexible`, then the widest ones. Where
-    there is no width, nothing is cut.
+    A table wider than `width` moves its columns together, then cuts the column `flexible`, then other texts. Numbers
+    are left out rather than cut, and a `>` behind the head says so. Where there is no width, nothing is cut.
     """
     body = [list(row) for row in rows]
     widths = _widths(head, body)
+    columns = list(range(len(widths)))
     gap = "  "
     if sum(widths) + 2 * len(widths) > (_USUAL if width is None else width):
         gap = " "
     if gap == " " and width is not None:
-        _narrow(widths, width - len(widths) - 1, flexible, max(len(head[flexible]), _NARROWEST))
+        pairs = any(_POINTER in row[flexible] for row in body)
+        least = max(len(head[flexible]), _LEAST_PAIR if pairs else _NARROWEST)
+        columns = _fitted(widths, right, flexible, least, width)
 
     def line(cells: Sequence[str]) -> str:
-        aligned = (
-            _cut_cell(cell, size).rjust(size) if i in right else _cut_cell(cell, size).ljust(size)
-            for i, (cell, size) in enumerate(zip(cells, widths, strict=True))
-        )
+        fitting = ((i, _cut_cell(cells[i], widths[i])) for i in columns)
+        aligned = (cell.rjust(widths[i]) if i in right else cell.ljust(widths[i]) for i, cell in fitting)
         return ("  " + gap.join(aligned)).rstrip()
 
-    return [style.paint(line(head), "dim"), *(line(row) for row in body)]
+    more = " >" if len(columns) < len(widths) else ""
+    return [style.paint(line(head) + more, "dim"), *(line(row) for row in body)]
+
+
+def _fitted(widths: list[int], right: frozenset[int], flexible: int, least: int, width: int) -> list[int]:
+    """The columns for which there is room, with what was taken from their widths.
+
+    First one column gives, then the widest text, but not the first column, which says what a row is about; then columns
+    of numbers are left out from the right, but not the last one, which has the frames; then whatever is widest gives.
+    """
+    columns = list(range(len(widths)))
+
+    def excess() -> int:
+        more = 2 if len(columns) < len(widths) else 0
+        return 1 + sum(widths[i] + 1 for i in columns) + more - width
+
+    def shrink(those: Sequence[int]) -> None:
+        while excess() > 0 and (wide := [i for i in those if widths[i] > _NARROWEST]):
+            widths[max(wide, key=widths.__getitem__)] -= 1
+
+    widths[flexible] = max(widths[flexible] - max(excess(), 0), min(least, widths[flexible]))
+    shrink([i for i in columns[1:] if i not in right and i != flexible])
+    for number in sorted(right - {columns[-1]}, reverse=True):
+        if excess() > 0:
+            columns.remove(number)
+    shrink(columns)
+    return columns
 
 
 def room(head: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> tuple[int, int]:
@@ -127,10 +157,3 @@ def room(head: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) 
 
 def _widths(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
     return [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
-
-
-def _narrow(widths: list[int], room: int, flexible: int, least: int) -> None:
-    """Take from the widths until their sum fits, first from one column, then from the widest one at a time."""
-    widths[flexible] = max(widths[flexible] - max(sum(widths) - room, 0), min(least, widths[flexible]))
-    while sum(widths) > room and max(widths) > _NARROWEST:
-        widths[widths.index(max(widths))] -= 1
