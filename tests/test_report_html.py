@@ -438,6 +438,31 @@ def test_a_report_without_raft_is_a_page_too(browser: Browser, tmp_path: Path) -
     assert browser.complaints() == []
 
 
+def test_long_ids_are_as_short_in_findings_as_everywhere_else(browser: Browser, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    assert run("report", "--html", str(page), "dq7-dqlite-1.18.6.pcap").code == 0
+    browser.open(page)
+    findings = " ".join(box.text for box in browser.boxes(".finding p:first-child"))
+    assert "~6238" in findings
+    assert "3297041220608546238" not in findings
+
+
+def test_times_of_day_are_not_broken_into_two_lines(browser: Browser, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    assert run("report", "--html", str(page), "s6-canon-0.18.1.pcap").code == 0
+    browser.open(page)
+    heights = {
+        round(height)
+        for height in browser.run(
+            "return Array.from(document.querySelectorAll('td, th')).filter(cell => /^\\d\\d:\\d\\d:[\\d.]+$/"
+            ".test(cell.textContent)).map(cell => { const text = document.createRange();"
+            " text.selectNodeContents(cell); return text.getBoundingClientRect().height; })"
+        )
+    }
+    assert len(heights) == 1
+    assert_readable(browser)
+
+
 # Plots
 
 

@@ -145,6 +145,12 @@ def test_what_was_sent_at_one_moment_has_no_rate() -> None:
     assert words(row)[3:8] == ["1,200", "-", "2", "KiB", "-"]
 
 
+def test_data_that_was_not_captured_is_not_told_as_none() -> None:
+    """Of a capture with a snaplen of 96 bytes: entries are counted in headers, their data is cut off."""
+    lines = run("report", "s1-snaplen96-canon-0.18.1.pcap").lines
+    assert [words(row)[5:7] for row in section(lines, "Replication")[1:4]] == [["-", "-"]] * 3
+
+
 def test_heartbeats_show_how_regular_they_are() -> None:
     spread = Spread(499, 0.098, 0.1, 0.102, 0.25, 2.5)
     row = section(text(NOTHING._replace(replication=(REPLICATION._replace(heartbeat_seconds=spread),))), "Heartbeats")

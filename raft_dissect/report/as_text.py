@@ -87,7 +87,7 @@ def _findings(findings: Sequence[Finding], page: Page, clusters: int) -> Iterato
     for finding in findings[:_MAX_FINDINGS]:
         label = f"  {finding.severity:<7}  "
         before = f"Cluster {finding.cluster + 1}: " if clusters > 1 else ""
-        sentence = visible(before + _shortened(finding.text, finding, page))
+        sentence = visible(before + page.shortened(finding.text, finding.servers))
         first, *others = wrapped(sentence, page.width, label, " " * len(label))
         yield (
             "  "
@@ -95,19 +95,11 @@ def _findings(findings: Sequence[Finding], page: Page, clusters: int) -> Iterato
             + first[2 + len(finding.severity) :]
         )
         yield from others
-        for text in (_shortened(finding.advice, finding, page), _evidence(finding.evidence, page)):
+        for text in (page.shortened(finding.advice, finding.servers), _evidence(finding.evidence, page)):
             if text:
                 yield from page.note(visible(text), " " * len(label))
     if len(findings) > _MAX_FINDINGS:
         yield f"  and {len(findings) - _MAX_FINDINGS:,} more; --json and --csv have them all"
-
-
-def _shortened(sentence: str, finding: Finding, page: Page) -> str:
-    """The sentence with the short names of servers with long ids, as the tables have them."""
-    for name in finding.servers:
-        if page.short(name) != str(name):
-            sentence = sentence.replace(str(name), page.short(name))
-    return sentence
 
 
 def _evidence(places: Sequence[Place], page: Page) -> str:

@@ -181,7 +181,9 @@ class _Process:
                 "outcome": election.outcome,
                 "asked": _all(election.requests),
                 "granted": _all(election.granted),
-                "refused": ", ".join(f"{_name(one.voter)}: {REASONS[one.reason]}" for one in election.refused),
+                "refused": ", ".join(
+                    dict.fromkeys(f"{_name(no.voter)}: {REASONS[no.reason]}" for no in election.refused)
+                ),
                 "cause": election.cause,
                 "frame": self._frame(election.place),
             }

@@ -42,6 +42,10 @@ class Page:
         """A server's short name."""
         return self._names.short(name)
 
+    def shortened(self, sentence: str, names: Sequence[ServerName]) -> str:
+        """A sentence with the short names of servers with long ids, as the tables have them."""
+        return self._names.shortened(sentence, names)
+
     def all(self, names: Sequence[ServerName]) -> str:
         """The short names of some servers."""
         return " ".join(map(self._names.short, names))

@@ -21,6 +21,11 @@ def leading_seconds(fact: ReplicationFact, leaders: Sequence[Leadership]) -> flo
     return (led or last - first) / 1e9
 
 
+def data_unknown(fact: ReplicationFact) -> bool:
+    """Whether there were entries, and their data was not captured, as with a short snaplen."""
+    return bool(fact.entries) and not fact.bytes
+
+
 def per_second(amount: int, seconds: float) -> float | None:
     """An amount per second; None where no time has passed that could be divided by."""
     return amount / seconds if seconds > 0 else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raft_dissect.report.rates import leading_seconds, per_second, rate
+from raft_dissect.report.rates import data_unknown, leading_seconds, per_second, rate
 from raft_dissect.report.terminal import room
 from raft_dissect.report.words import maybe
 from raft_dissect.units import duration, size
@@ -48,12 +48,12 @@ def replication(facts: ClusterFacts, page: Page) -> list[str]:
 
 def _amounts(fact: ReplicationFact, facts: ClusterFacts, page: Page) -> tuple[str, ...]:
     seconds = leading_seconds(fact, facts.leaders)
-    data = per_second(fact.bytes, seconds)
+    data = None if data_unknown(fact) else per_second(fact.bytes, seconds)
     return (
         page.who(fact.leader, fact.follower),
         f"{fact.entries:,}",
         rate(per_second(fact.entries, seconds)),
-        size(fact.bytes),
+        "-" if data_unknown(fact) else size(fact.bytes),
         "-" if data is None else size(round(data)),
         f"{fact.again:,}",
         f"{max((lag.entries for lag in fact.lag), default=0):,}",

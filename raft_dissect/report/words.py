@@ -105,6 +105,13 @@ class Names:
             self._known[name] = self._shorten(str(name)) if isinstance(name, int) else wire_text(name)
         return self._known[name]
 
+    def shortened(self, sentence: str, names: Iterable[ServerName]) -> str:
+        """A sentence about some servers with their short names in place of long ids."""
+        for name in names:
+            if self.short(name) != str(name):
+                sentence = sentence.replace(str(name), self.short(name))
+        return sentence
+
     def _shorten(self, digits: str) -> str:
         size = len(digits) if len(digits) < _LONG_ID else _SHORT_ID
         short = digits if size == len(digits) else "~" + digits[-size:]

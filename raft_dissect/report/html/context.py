@@ -48,8 +48,13 @@ class Context:
         return self._names.short(name)
 
     def servers(self, names: Iterable[ServerName]) -> str:
-        """The short names of several servers."""
-        return " ".join(self.server(name) for name in names) or NOTHING
+        """The short names of several servers, in the order of their names, ids first."""
+        ordered = sorted(names, key=lambda name: (isinstance(name, str), name))
+        return " ".join(map(self.server, ordered)) or NOTHING
+
+    def shortened(self, sentence: str, names: Iterable[ServerName]) -> str:
+        """A sentence with the short names of servers with long ids, as everything else has them."""
+        return self._names.shortened(sentence, names)
 
     def time(self, place: Place | int | None, digits: int = 3) -> str:
         """Time of day of a place, or of nanoseconds since the epoch."""

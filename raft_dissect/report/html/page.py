@@ -215,12 +215,15 @@ class _Page:
     def _finding(self, finding: Finding) -> Element:
         evidence = [self._context.spelled_frame(place) for place in finding.evidence[:_MOST_EVIDENCE] if place.frame]
         more = len(finding.evidence) - _MOST_EVIDENCE
+        told = self._context.shortened
         before = self._clusters[finding.cluster].title if self._clusters else ""
         shown = element("p", "Evidence: ", *evidence, f"and {more:,} more" if more > 0 else None, class_="evidence")
         return element(
             "li",
-            element("p", element("span", finding.severity, class_="severity"), before + finding.text),
-            element("p", finding.advice, class_="advice") if finding.advice else None,
+            element(
+                "p", element("span", finding.severity, class_="severity"), before + told(finding.text, finding.servers)
+            ),
+            element("p", told(finding.advice, finding.servers), class_="advice") if finding.advice else None,
             shown if evidence else None,
             class_=f"finding {finding.severity}",
         )

@@ -50,8 +50,8 @@ def plots(facts: ClusterFacts, context: Context, scale: TimeScale) -> Iterator[E
     heartbeats = [(fact, fact.heartbeat_seconds, None) for fact in pairs]
     text = "From one AppendEntries message to a follower to the next one."
     yield from _spreads("heartbeat", "Time between AppendEntries messages", text, heartbeats, context)
-    if any(fact.entries for fact in pairs):
-        yield _throughput([fact for fact in pairs if fact.entries], facts.leaders, context)
+    if any(fact.bytes for fact in pairs):
+        yield _throughput([fact for fact in pairs if fact.bytes], facts.leaders, context)
 
 
 def _figure(

@@ -29,8 +29,8 @@ h2{font-size:1.25rem;margin:2.2rem 0 .6rem;padding-bottom:.25rem;border-bottom:1
 h3{font-size:1rem;margin:1.4rem 0 .4rem}
 p{margin:.3rem 0}
 a{color:var(--link)}
-.lead,.note,figcaption p{color:var(--minor)}
-.note,figcaption p{font-size:.87rem}
+.lead,p.note,figcaption p{color:var(--minor)}
+p.note,figcaption p{font-size:.87rem}
 nav{margin:.8rem 0;font-size:.9rem}
 nav div{display:flex;gap:.2rem 1rem;margin-top:.35rem}nav div>a{font-weight:600;white-space:nowrap}
 .clusters{list-style:none;margin:.6rem 0;padding:0}
@@ -62,7 +62,7 @@ overflow-wrap:anywhere}
 thead th{color:var(--minor);font-weight:600;overflow-wrap:normal}
 tbody tr:hover{background:var(--panel)}
 tbody tr:has(:target){background:var(--target)}
-.number{text-align:right;white-space:nowrap}
+.number{text-align:right}.number,.time{white-space:nowrap}
 .hidden{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:pre}
 .frame{position:relative}
 .copy{user-select:all;cursor:copy;text-decoration:underline dotted;text-underline-offset:3px}

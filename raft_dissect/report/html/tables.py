@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from raft_dissect.report.html.context import NOTHING
 from raft_dissect.report.html.markup import append, element
-from raft_dissect.report.rates import leading_seconds, per_second, rate
+from raft_dissect.report.rates import data_unknown, leading_seconds, per_second, rate
 from raft_dissect.report.words import ELECTION_CAUSES, LEADER_ENDS, REASONS, REJECTIONS, SNAPSHOT_OUTCOMES, TERM_CAUSES
 from raft_dissect.units import counted, duration, size
 
@@ -25,13 +25,16 @@ _MOST_ROWS = 300
 """Rows of one table; the JSON report has them all."""
 _LONG = 12
 """Rows from which on a table scrolls in a window of its own."""
+_TIMES = ("time", "first seen", "last seen")
+"""Titles of columns that hold times of day."""
 
 
 class Column(NamedTuple):
     """One column of a table."""
 
     title: str
-    numeric: bool = False
+    kind: str | None = None
+    """The class of its cells: numbers stand at the right, and neither they nor times are broken into lines."""
 
 
 class Section(NamedTuple):
@@ -47,20 +50,25 @@ _Row = tuple["Child", ...]
 
 def _columns(text: str) -> list[Column]:
     """Columns by their titles, which are separated by commas; `#` before a title marks numbers."""
-    return [Column(title.strip().removeprefix("#"), title.strip().startswith("#")) for title in text.split(",")]
+    return [_column(title.strip()) for title in text.split(",")]
+
+
+def _column(title: str) -> Column:
+    if title.startswith("#"):
+        return Column(title.removeprefix("#"), "number")
+    return Column(title, "time" if title in _TIMES else None)
 
 
 def table(columns: str, rows: Sequence[_Row], caption: str) -> Element:
     """A table; the first cell of each row is its header."""
     titles = _columns(columns)
-    head = element("tr", *(element("th", c.title, scope="col", class_="number" if c.numeric else None) for c in titles))
+    head = element("tr", *(element("th", column.title, scope="col", class_=column.kind) for column in titles))
     body = element("tbody")
     for row in rows[:_MOST_ROWS]:
         cells = element("tr")
         for number, (column, content) in enumerate(zip(titles, row, strict=True)):
-            class_ = "number" if column.numeric else None
             tag, scope = ("td", None) if number else ("th", "row")
-            append(cells, [element(tag, content, scope=scope, class_=class_)])
+            append(cells, [element(tag, content, scope=scope, class_=column.kind)])
         append(body, [cells])
     made = element("table", element("caption", caption, class_="hidden"), element("thead", head), body)
     if len(rows) <= _LONG:
@@ -197,7 +205,9 @@ class Tables:
         context = self._context
         rows: list[_Row] = []
         for fact in self._facts.elections:
-            refused = ", ".join(f"{context.server(r.voter)} ({_worded(REASONS, r.reason)})" for r in fact.refused)
+            # A candidate that asks again is refused again.
+            reasons = dict.fromkeys((refusal.voter, refusal.reason) for refusal in fact.refused)
+            refused = ", ".join(f"{context.server(voter)} ({_worded(REASONS, reason)})" for voter, reason in reasons)
             cause = _worded(ELECTION_CAUSES, fact.cause)
             if fact.silent_seconds is not None:
                 cause += f" for {duration(fact.silent_seconds)}"
@@ -265,14 +275,14 @@ class Tables:
         rows: list[_Row] = []
         for fact in self._facts.replication:
             seconds = leading_seconds(fact, self._facts.leaders)
-            data = per_second(fact.bytes, seconds)
+            data = None if data_unknown(fact) else per_second(fact.bytes, seconds)
             rows.append(
                 (
                     context.server(fact.leader),
                     context.server(fact.follower),
                     f"{fact.entries:,}",
                     rate(per_second(fact.entries, seconds), NOTHING),
-                    size(fact.bytes),
+                    NOTHING if data_unknown(fact) else size(fact.bytes),
                     NOTHING if data is None else size(round(data)),
                     f"{fact.again:,}",
                     f"{max(lag.entries for lag in fact.lag):,}" if fact.lag else NOTHING,
