@@ -24,7 +24,10 @@ def leader_sentence(report: Report, time_ns: int, clock: Clock) -> str:
     if capture.first_ns is None or capture.last_ns is None or not capture.first_ns <= time_ns <= capture.last_ns:
         begin, end = (clock.day(ns) for ns in (capture.first_ns or 0, capture.last_ns or 0))
         return f"{when}, on {clock.day(time_ns)[:10]}, nothing was captured: the capture is from {begin} to {end}."
-    return f"{when} " + "; ".join(_told(facts, time_ns, page) for facts in report.clusters) + "."
+    told = [_told(facts, time_ns, page) for facts in report.clusters]
+    if len(told) > 1:
+        told = [f"(cluster {number}) {sentence}" for number, sentence in enumerate(told, start=1)]
+    return f"{when} {'; '.join(told)}."
 
 
 def _page(report: Report, clock: Clock) -> Page:

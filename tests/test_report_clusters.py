@@ -1,4 +1,4 @@
-"""The HTML page of several clusters in one capture, opened in Chromium: each has a part of its own."""
+"""Reports of several clusters in one capture: on the HTML page, opened in Chromium, each has a part of its own."""
 
 from __future__ import annotations
 
@@ -117,6 +117,13 @@ def test_a_server_that_was_down_is_not_seen_although_its_namesake_goes_on(browse
         seen = browser.boxes(f"{lane} rect.seen")
         assert seen
         assert not [box for box in seen if box.left <= down <= box.right]
+
+
+def test_who_led_at_a_time_is_said_of_each_cluster(capture: Path) -> None:
+    """As the servers logged it: server 1 of the first one in term 6, server 3 of the second one in term 2."""
+    told = " ".join(" ".join(run("report", "--at", "02:21:30", str(capture)).lines).split())
+    assert told.startswith("At 02:21:30.000 (cluster 1) 1 led, in term 6: from 02:21:29.536")
+    assert "; (cluster 2) 3 led, in term 2: from" in told
 
 
 def test_the_page_is_no_wider_than_the_window(browser: Browser) -> None:
