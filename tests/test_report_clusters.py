@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import calendar
 import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
+import raft_dissect
 from tests.browser import WIDTH, Browser
 from tests.capture_files import pcap
 from tests.captures import packets, truth
@@ -100,6 +102,26 @@ def test_each_cluster_is_drawn_with_its_own_leaders_and_messages_only(browser: B
     assert first
     assert not [text for text in first if "InstallSnapshot" in text]
     assert [text for text in second if "InstallSnapshot" in text]
+
+
+def test_ladders_have_messages_of_their_own_cluster_only(browser: Browser, capture: Path) -> None:
+    """They are told apart by the port that they go to."""
+    ports = {message.place.frame: message.stream.destination.port for message in raft_dissect.messages(capture)}
+    for number, port in ((1, 9001), (2, 9101)):
+        titles = " ".join(texts(browser, f"#cluster-{number} svg.ladder .message title"))
+        frames = re.findall(r"frame\.number == (\d+)", titles)
+        assert len(frames) > 10
+        assert {ports[int(frame)] for frame in frames} == {port}
+
+
+def test_of_many_messages_each_ladder_counts_its_own(capture: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    assert run("report", "--html", str(page), "--ladder-from", "02:21:24", str(capture)).code == 0
+    begin = calendar.timegm((2026, 11, 23, 2, 21, 24)) * 10**9
+    later = [message for message in raft_dissect.messages(capture) if message.place.time_ns >= begin]
+    first, second = re.findall(r"([\d,]+) messages from 02:21:24.000000", page.read_text())
+    assert int(first.replace(",", "")) == sum(message.stream.destination.port == 9001 for message in later)
+    assert int(second.replace(",", "")) == sum(message.stream.destination.port == 9101 for message in later)
 
 
 def test_a_server_that_was_down_is_not_seen_although_its_namesake_goes_on(browser: Browser, capture: Path) -> None:

@@ -553,6 +553,17 @@ def test_the_interval_of_the_ladder_can_be_chosen(tmp_path: Path) -> None:
     assert sorted(map(int, drawn)) == sorted(votes)
 
 
+@pytest.mark.parametrize("name", [KILLS, PARTITIONS, "s7-cowsql-0.22.1-nopv", "s8-reorder10-canon-0.18.1"])
+def test_a_ladder_has_every_message_of_its_seconds_once(name: str, tmp_path: Path) -> None:
+    """Its times have microseconds, as these captures have; it may begin between messages of one packet."""
+    found = re.search(r"(\d+) messages from ([\d:.]+) to ([\d:.]+),", ladder_of(name, tmp_path=tmp_path))
+    assert found is not None
+    clock = Clock()
+    times = [clock.time(message.place.time_ns, 6) for message in raft_dissect.messages(PCAPS / f"{name}.pcap")]
+    most = sum(found[2] <= time <= found[3] for time in times)
+    assert 30 <= most - times.count(found[2]) + 1 <= int(found[1]) <= most
+
+
 def test_an_interval_of_too_many_messages_is_cut_and_says_so(tmp_path: Path) -> None:
     name = "s7-cowsql-0.22.1-nopv"
     messages = sum(1 for _ in raft_dissect.messages(PCAPS / f"{name}.pcap"))

@@ -30,6 +30,8 @@ _AFTER = 140
 _AFTER_NS = 2_000_000_000
 _AGAIN_NS = 500_000_000
 """From a telling message on until another one is worth a beginning of its own."""
+_FEW = 30
+"""Messages of a cluster that are too few to be a ladder if the next ones are kept as well."""
 _PLACES = 4
 """Telling messages of each type around which others are kept."""
 _TYPE = 0xFF
@@ -114,6 +116,10 @@ class TellingCollector:
 
     def __init__(self) -> None:
         self._excerpts: list[list[_Kept]] = [[]]
+        self._shared: list[int | None] = [None]
+        """How many messages each has from the one before, if it goes on where that one ends."""
+        self._ended = False
+        """Whether an excerpt ended at the row that is looked at."""
         self._current: list[_Kept] | None = self._excerpts[0]
         self._since_ns = 0
         self._left = _AFTER
@@ -124,6 +130,7 @@ class TellingCollector:
         """Take a batch."""
         rows = len(batch)
         row = 0
+        self._ended = False
         while row < rows:
             row = self._next_telling(batch, row) if self._current is None else self._continue(batch, row)
         for number in range(max(rows - _BEFORE, 0), rows):
@@ -147,6 +154,7 @@ class TellingCollector:
             row += 1
         if row < len(batch):
             self._current = None
+            self._ended = True
         return row
 
     def _wanted(self) -> list[int]:
@@ -166,20 +174,35 @@ class TellingCollector:
             before = [*list(self._recent)[len(before) - _BEFORE :], *before]
         self._current = list(before)
         self._excerpts.append(self._current)
+        self._shared.append(len(before) if self._ended and row == begin else None)
         self._since_ns = batch.times[row]
         self._left = _AFTER
         return row
 
     def ladder(self, identities: Identities, of: Of, moments: Sequence[int], _: int) -> Ladder:
         """The messages around the first one of some moments around which messages of these streams were kept."""
-        excerpts = [sightings for excerpt in self._excerpts if (sightings := _sightings(excerpt, identities, of))]
-        if not excerpts:
+        found = [_sightings(excerpt, identities, of) for excerpt in self._excerpts]
+        numbers = [number for number, sightings in enumerate(found) if sightings]
+        if not numbers:
             return Ladder((), 0, 0, 0, False)
-        chosen = next(
-            (excerpt for moment in moments for excerpt in reversed(excerpts) if _covers(excerpt, moment)),
-            excerpts[0],
+        number = next(
+            (number for moment in moments for number in reversed(numbers) if _covers(found[number], moment)),
+            numbers[0],
         )
+        chosen = self._gone_on(number, found[number], identities, of)
         return Ladder(chosen, chosen[0].place.time_ns, chosen[-1].place.time_ns, 0, False)
+
+    def _gone_on(
+        self, number: int, sightings: tuple[Sighting, ...], identities: Identities, of: Of
+    ) -> tuple[Sighting, ...]:
+        """An excerpt with those that go on where it ends, until there are enough messages."""
+        kept = list(self._excerpts[number])
+        for excerpt, shared in zip(self._excerpts[number + 1 :], self._shared[number + 1 :], strict=True):
+            if shared is None or len(sightings) >= _FEW:
+                break
+            kept += excerpt[shared:]
+            sightings = _sightings(kept, identities, of)
+        return sightings
 
 
 def _covers(excerpt: Sequence[Sighting], time_ns: int) -> bool:
