@@ -34,8 +34,10 @@ from raft_dissect.spread import Spread
 from raft_dissect.values import Diagnostic, Endpoint, Place, Stream
 from raft_dissect.wire import Server
 from tests.browser import WIDTH, Box, Browser
+from tests.capture_files import pcap
 from tests.captures import PCAPS, truth
 from tests.command import run
+from tests.scripts import Script
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -562,6 +564,23 @@ def test_a_ladder_has_every_message_of_its_seconds_once(name: str, tmp_path: Pat
     times = [clock.time(message.place.time_ns, 6) for message in raft_dissect.messages(PCAPS / f"{name}.pcap")]
     most = sum(found[2] <= time <= found[3] for time in times)
     assert 30 <= most - times.count(found[2]) + 1 <= int(found[1]) <= most
+
+
+def test_elections_that_follow_one_another_are_on_one_ladder_each_message_once(tmp_path: Path) -> None:
+    """Five rounds of votes, 600 ms apart, of two requests and two answers each."""
+    script = Script()
+    for round_ in range(5):
+        script.at(600 * round_)
+        for voter in (2, 3):
+            script.ask(1, voter, 2 + round_, (1, 1))
+        for voter in (2, 3):
+            script.vote(voter, 1, 2 + round_, 0)
+    capture, page = tmp_path / "rounds.pcap", tmp_path / "page.html"
+    capture.write_bytes(pcap(*script.packets()))
+    assert run("report", "--html", str(page), str(capture)).code == 0
+    ladder = page.read_text().partition('<section id="ladder">')[2].partition("</section>")[0]
+    assert "20 messages from" in ladder
+    assert len(set(re.findall(r"frame\.number == (\d+)</title>", ladder))) == 20
 
 
 def test_an_interval_of_too_many_messages_is_cut_and_says_so(tmp_path: Path) -> None:
