@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from raft_dissect.cluster.commits import LeaderLog, Voters
+from raft_dissect.cluster.decisions import Decisions
 from raft_dissect.cluster.extents import Extent
 from raft_dissect.cluster.progress import Progress
 from raft_dissect.cluster.replicated import replicated
@@ -144,7 +145,7 @@ def test_intervals_are_those_between_requests_of_one_term() -> None:
 def test_round_trip_divides_the_time_between_network_and_follower() -> None:
     leader, follower = Server("a"), Server("b")
     holding = Extent()
-    progress = Progress(leader, follower, LeaderLog(leader, Extent(), Voters()), holding, [])
+    progress = Progress(leader, follower, LeaderLog(leader, Extent(), Voters(), Decisions()), holding, [])
     progress.opened()
     progress.append(2, 0, 0, 0, ((2, 1, 8),), 1_000_000, 1, 0)
     progress.success(2, 1, 11_000_000, 11_000_000, 2, 0)

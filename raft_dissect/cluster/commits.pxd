@@ -22,11 +22,13 @@ cdef class LeaderLog:
     cdef readonly Server leader
     cdef readonly Extent holding
     cdef readonly Voters voters
+    cdef readonly object decisions
     cdef readonly list followers
     cdef readonly Histogram seconds
     cdef readonly object term
     cdef readonly object end
     cdef readonly object committed
+    cdef readonly object told
     cdef Py_ssize_t _mask
     cdef long long[::1] _times
     cdef long long[::1] _sizes
@@ -41,7 +43,9 @@ cdef class LeaderLog:
     cdef list _voting
 
     cpdef begin(self, term)
-    cpdef sent(self, index, term, commit, words, long long time_ns)
+
+    @cython.locals(news=bint)
+    cpdef sent(self, index, term, commit, words, long long time_ns, long long frame, long file)
 
     @cython.locals(slot=Py_ssize_t, count="long long")
     cdef _extend(self, words, long long time_ns)

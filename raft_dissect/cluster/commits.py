@@ -6,12 +6,14 @@ from array import array
 from typing import TYPE_CHECKING, cast
 
 from raft_dissect.spread import Histogram
+from raft_dissect.values import Place
 from raft_dissect.wire import table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from raft_dissect import wire
+    from raft_dissect.cluster.decisions import Decisions
     from raft_dissect.cluster.extents import Extent, Words
     from raft_dissect.cluster.progress import Progress
     from raft_dissect.cluster.servers import Server
@@ -99,20 +101,23 @@ class LeaderLog:
         "_times",
         "_voting",
         "committed",
+        "decisions",
         "end",
         "followers",
         "holding",
         "leader",
         "seconds",
         "term",
+        "told",
         "voters",
     )
 
-    def __init__(self, leader: Server, holding: Extent, voters: Voters) -> None:
+    def __init__(self, leader: Server, holding: Extent, voters: Voters, decisions: Decisions) -> None:
         self.leader = leader
         self.holding = holding
         """The entries that the leader is known to have, as leader or not."""
         self.voters = voters
+        self.decisions = decisions
         self.followers: list[Progress] = []
         self.seconds = Histogram()
         """Nanoseconds from when an entry was first sent until it was committed."""
@@ -127,6 +132,9 @@ class LeaderLog:
         self.end = -1
         """The last index that the leader is known to have; -1 before its first message."""
         self.committed = -1
+        """The last entry that is known to be committed: followers acknowledged it, or the leader said so."""
+        self.told = -1
+        """The last entry that the leader itself said to be committed."""
         self._base = -1
         """Times and sizes are known of the entries after this index, which are numbered from 1."""
         self._count = 0
@@ -139,21 +147,32 @@ class LeaderLog:
         self._needed = 0
         self._voting: list[Progress] = []
 
-    def sent(self, index: int, term: int, commit: int, words: Sequence[Words], time_ns: int) -> None:
+    def sent(
+        self, index: int, term: int, commit: int, words: Sequence[Words], time_ns: int, frame: int, file: int
+    ) -> None:
         """The leader sent the entries that follow an index, where one of a term is."""
-        if commit > self.committed:
-            self._commit(commit, time_ns)
+        news = commit > self.told
+        if news:
+            self.told = commit
+            if commit > self.committed:
+                self._commit(commit, time_ns)
         if index > self.end:
+            news = True
             self.holding.holds(index, term)
             self._base = self.end = index
             self._count = self._done = 0
             self._sizes[0] = self._sum
         if words:
             self.voters.entries(index, words)
-            if index == self.end:
+            end = self.end
+            if index == end:
                 self._extend(words, time_ns)
-            elif index + len(words) > self.end:
-                self._extend(words[self.end - index :], time_ns)
+            elif index + len(words) > end:
+                self._extend(words[end - index :], time_ns)
+            if self.told > end:
+                news = True
+        if news and self.told >= self.decisions.awaited:
+            self.decisions.settle(self, Place(time_ns, frame, file))
 
     def _extend(self, words: Sequence[Words], time_ns: int) -> None:
         index = self.end

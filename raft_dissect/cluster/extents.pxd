@@ -12,7 +12,7 @@ cdef class Extent:
     cpdef put(self, index, words)
     cpdef holds(self, index, term)
     cdef _put(self, index, words)
-    cdef _term_at(self, index)
+    cpdef term_at(self, index)
     cdef _begin(self, first, words)
     cdef _prepend(self, first, words)
     cdef _cut(self, first)

@@ -52,13 +52,13 @@ class Extent:
         """Add the entry at an index, which matches: so do all entries before it."""
         if index == self.end and term == self.term:
             return
-        if index > self.end or self._term_at(index) != term:
+        if index > self.end or self.term_at(index) != term:
             self._begin(index, ())
             self._run(index, term)
             self.end = index
 
     def _put(self, index: int, words: Sequence[Words]) -> int:
-        known = [self._term_at(at) for at in range(index + 1, index + 1 + len(words))]
+        known = [self.term_at(at) for at in range(index + 1, index + 1 + len(words))]
         changed = next((n for n, word in enumerate(words) if known[n] is not None and known[n] != word[0]), None)
         if changed is not None:
             first = index + 1 + changed
@@ -74,7 +74,8 @@ class Extent:
                 self.put(self.end, words[self.end - index :])
         return sum(term == word[0] for term, word in zip(known, words, strict=True))
 
-    def _term_at(self, index: int) -> int | None:
+    def term_at(self, index: int) -> int | None:
+        """The term of the entry at an index; None when it is not known."""
         if not self._starts or not self._first <= index <= self.end:
             return None
         return self._terms[bisect_right(self._starts, index) - 1]

@@ -188,8 +188,12 @@ class ConfigurationFact(NamedTuple):
     """Of that entry; None when it was seen in a snapshot only."""
     servers: tuple[wire.Server, ...]
     change: ConfigurationChange | None
-    """Against the configuration before it; None when that is unknown."""
+    """Against the committed configuration before it, or the one before it that may be; None when that is unknown."""
     place: Place
+    committed: bool | None = None
+    """Whether it is known to be committed; False when another entry was committed at its index, None if unknown."""
+    decided_at: Place | None = None
+    """The first packet that proves either."""
 
 
 class Lag(NamedTuple):
@@ -358,3 +362,8 @@ class ClusterFacts(NamedTuple):
     incompatible: tuple[Incompatibility, ...] = ()
     end: Place | None = None
     """The last packet of the capture."""
+
+    @property
+    def configuration(self) -> ConfigurationFact | None:
+        """The last configuration that was not rolled back; None when none was seen."""
+        return next((one for one in reversed(self.configurations) if one.committed is not False), None)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from raft_dissect.cluster.decisions import configurations_of
 from raft_dissect.cluster.facts import ConfigurationFact, Transfer
 from raft_dissect.wire import table
 
 if TYPE_CHECKING:
     from raft_dissect import wire
+    from raft_dissect.cluster.decisions import Decisions
     from raft_dissect.cluster.facts import ConfigurationChange, TransferOutcome
     from raft_dissect.cluster.leaders import Leaders
     from raft_dissect.cluster.servers import Server, Servers
@@ -24,23 +26,26 @@ _MAX_SENT = 64
 class Membership:
     """The configurations in change entries and snapshots."""
 
-    def __init__(self, servers: Servers) -> None:
+    def __init__(self, servers: Servers, decisions: Decisions) -> None:
         self._servers = servers
-        self._seen: dict[tuple[int, tuple[wire.Server, ...]], ConfigurationFact] = {}
+        self._decisions = decisions
+        self._seen: dict[tuple[int, tuple[wire.Server, ...]], dict[int | None, ConfigurationFact]] = {}
+        self._snapshots: dict[tuple[int, tuple[wire.Server, ...]], Place] = {}  # the first one with a configuration
         self._sent: dict[Server, list[tuple[int, tuple[wire.Server, ...]]]] = {}
 
     def message(self, message: Message, receiver: Server) -> None:
         """Learn from one message."""
         if message.type == table.INSTALL_SNAPSHOT and message.configuration:
-            self._send(receiver, message.fields["conf_index"], message.configuration)
-            self._add(message.fields["conf_index"], None, message.configuration, message.place)
+            fields, servers = message.fields, tuple(message.configuration)
+            index = fields["conf_index"]
+            self._send(receiver, index, servers)
+            self._add(index, None, servers, message.place)
+            if index <= fields.get("last_index", 0):
+                self._snapshots.setdefault((index, servers), message.place)
         elif message.type == table.APPEND_ENTRIES:
-            for number, entry in enumerate(message.entries):
-                servers = message.change(number) if entry.type == table.CHANGE else None
-                if servers is not None:
-                    index = message.fields["prev_log_index"] + 1 + number
-                    self._send(receiver, index, servers)
-                    self._add(index, entry.term, servers, message.place)
+            for index, term, servers in configurations_of(message):
+                self._send(receiver, index, servers)
+                self._add(index, term, servers, message.place)
 
     def _send(self, receiver: Server, index: int, servers: tuple[wire.Server, ...]) -> None:
         sent = self._sent.setdefault(receiver, [])
@@ -56,25 +61,44 @@ class Membership:
         return server.id is not None and roles.get(server.id) != table.VOTER
 
     def _add(self, index: int, term: int | None, servers: tuple[wire.Server, ...], place: Place) -> None:
-        known = self._seen.get((index, servers))
-        if known is not None:
-            if known.term is None:
-                self._seen[index, servers] = known._replace(term=term)
+        known = self._seen.setdefault((index, servers), {})
+        if term in known or (term is None and known):
             return
-        self._seen[index, servers] = ConfigurationFact(index, term, servers, None, place)
-        self._servers.identities.configuration(servers)
-        for server in servers:
-            self._servers.role(server)
+        before = known.pop(None, None)  # a snapshot does not say the term
+        known[term] = ConfigurationFact(index, term, servers, None, before.place if before else place)
+        if before is None:
+            self._servers.identities.configuration(servers)
+            for server in servers:
+                self._servers.role(server)
 
     def configurations(self) -> tuple[ConfigurationFact, ...]:
         """Every configuration that was seen, in the order of the log."""
-        facts = sorted(self._seen.values(), key=lambda fact: (fact.conf_index, fact.place))
+        found = [fact for same in self._seen.values() for fact in self._judged(list(same.values()))]
+        facts = sorted(found, key=lambda fact: (fact.conf_index, fact.place))
         before: ConfigurationFact | None = None
         named = []
         for fact in facts:
             named.append(fact._replace(change=_change(before, fact)))
-            before = fact
+            if fact.committed is not False:
+                before = fact
         return tuple(named)
+
+    def _judged(self, same: list[ConfigurationFact]) -> list[ConfigurationFact]:
+        """Entries at one index with the same servers, and whether they are committed.
+
+        What a snapshot holds is committed (Raft paper, section 7). It does not say of which term the entry is, so it
+        tells something only where one entry is left that it can be.
+        """
+        decided = [self._decisions.of(fact.conf_index, fact.term) for fact in same]
+        snapshot = self._snapshots.get((same[0].conf_index, same[0].servers))
+        left = [number for number, decision in enumerate(decided) if decision is None or decision[0]]
+        if snapshot is not None and len(left) == 1:
+            decision = decided[left[0]]
+            decided[left[0]] = (True, snapshot if decision is None else min(decision[1], snapshot))
+        return [
+            fact if decision is None else fact._replace(committed=decision[0], decided_at=decision[1])
+            for fact, decision in zip(same, decided, strict=True)
+        ]
 
 
 def _change(before: ConfigurationFact | None, after: ConfigurationFact) -> ConfigurationChange | None:

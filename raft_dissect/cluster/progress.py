@@ -137,7 +137,7 @@ class Progress:
             self.intervals.add(time_ns - self._sent_ns)
         self._sent_ns = time_ns
         log = self.log
-        log.sent(index, index_term, commit, words, time_ns)
+        log.sent(index, index_term, commit, words, time_ns, frame, file)
         again = self._sent.put(index, words) if words else 0
         self.again += again
         if self.match >= 0:

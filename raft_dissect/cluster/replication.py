@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from raft_dissect.cluster.commits import LeaderLog, Voters
+from raft_dissect.cluster.decisions import Decisions, configurations_of
 from raft_dissect.cluster.extents import Extent
 from raft_dissect.cluster.facts import Rejection, Snapshot
 from raft_dissect.cluster.progress import Progress
@@ -73,6 +74,7 @@ class Replication:
         self._holdings: dict[Server, Extent] = {}
         self._leader_logs: dict[Server, LeaderLog] = {}
         self._voters = Voters()
+        self.decisions = Decisions()
         self._transfers: list[_Transfer] = []
         self.rejections: list[tuple[Server, Server, Rejection]] = []
 
@@ -87,7 +89,7 @@ class Replication:
     def _leader_log(self, leader: Server) -> LeaderLog:
         log = self._leader_logs.get(leader)
         if log is None:
-            log = self._leader_logs[leader] = LeaderLog(leader, self._holding(leader), self._voters)
+            log = self._leader_logs[leader] = LeaderLog(leader, self._holding(leader), self._voters, self.decisions)
         return log
 
     def _holding(self, server: Server) -> Extent:
@@ -119,6 +121,10 @@ class Replication:
         if "prev_log_index" in fields:
             pair.sent.remember(fields["prev_log_index"], fields["term"])
         place, progress, entries = message.place, pair.progress, message.entries
+        changes = list(configurations_of(message))
+        for index, entry_term, _ in changes:
+            commit = fields.get("leader_commit", 0)
+            self.decisions.sent(progress.log, fields["term"], index, entry_term, commit, place)
         if fields.get("n_entries") != len(entries):
             count = max(message.preamble.header_length - APPEND_ENTRIES_HEAD.size, 0) // ENTRY_STRUCT.size
             progress.count_cut(count, message.payload_length or 0, place)
@@ -130,10 +136,8 @@ class Replication:
             return
         progress.log.ask_anew()
         progress.append(term, index, fields["prev_log_term"], fields["leader_commit"], entries, *place)
-        for number, entry in enumerate(entries):
-            servers = message.change(number) if entry.type == table.CHANGE else None
-            if servers is not None:
-                self._voters.change(index + 1 + number, entry.term, index + len(entries), servers)
+        for at, entry_term, servers in changes:
+            self._voters.change(at, entry_term, index + len(entries), servers)
 
     def _install(self, message: Message, leader: Server, follower: Server, finished: Place | None) -> None:
         transfer = _Transfer(message, leader, follower, finished)

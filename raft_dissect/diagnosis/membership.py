@@ -33,9 +33,9 @@ def failed_transfers(facts: ClusterFacts) -> Iterator[Finding]:
 
 def unseen_voters(facts: ClusterFacts) -> Iterator[Finding]:
     """Voters of the last configuration that sent nothing in the capture."""
-    if not facts.configurations:
+    last = facts.configuration
+    if last is None:
         return
-    last = facts.configurations[-1]
     seen = {one.name for one in facts.servers if one.first_seen is not None}
     voters = [one.id for one in last.servers if one.role == table.VOTER]
     unseen = tuple(id_ for id_ in voters if id_ not in seen)

@@ -241,6 +241,8 @@ class _Writer:
             "term": fact.term,
             "servers": configuration_record(fact.servers),
             "change": fact.change,
+            "committed": fact.committed,
+            "decided_at": None if fact.decided_at is None else self._place(fact.decided_at),
         }
 
     def _traffic(self, traffic: Traffic) -> Record:

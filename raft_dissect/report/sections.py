@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from raft_dissect.report.escape import wire_text
 from raft_dissect.report.words import (
+    COMMITTED,
     ELECTION_CAUSES,
     LEADER_ENDS,
     LEADERLESS_CAUSES,
@@ -34,11 +35,11 @@ _NOTABLE_NS = 100_000_000
 def servers(facts: ClusterFacts, page: Page) -> list[str]:
     """Who is in the cluster, and which release each server seems to run."""
     rows = []
-    configurations = facts.configurations
-    last_configuration = {server.id for server in configurations[-1].servers} if configurations else set()
+    configuration = facts.configuration
+    members = {server.id for server in configuration.servers} if configuration else set()
     for server in facts.servers:
         role = str(server.roles[-1]) if server.roles else "-"
-        if server.roles and configurations and server.name not in last_configuration:
+        if server.roles and configuration and server.name not in members:
             role = "removed"
         seen = f"{page.time(server.first_seen)} - {page.time(server.last_seen)}" if server.first_seen else "never"
         addresses = " ".join(map(wire_text, server.addresses))
@@ -252,18 +253,19 @@ def transfers(facts: ClusterFacts, page: Page) -> list[str]:
 
 
 def configurations(facts: ClusterFacts, page: Page) -> list[str]:
-    """Every configuration that was seen."""
+    """Every configuration that was seen, and whether it is known to be committed."""
     rows = [
         (
             page.time(fact.place),
             str(fact.conf_index),
             fact.change or "-",
             _roles(fact.servers, page),
+            COMMITTED[fact.committed],
             page.frame(fact.place),
         )
         for fact in facts.configurations
     ]
-    return page.table(("time", "index", "change", "servers", "frame"), rows, (1, 4), flexible=3)
+    return page.table(("time", "index", "change", "servers", "committed", "frame"), rows, (1, 5), flexible=3)
 
 
 def _roles(servers: Sequence[wire.Server], page: Page) -> str:

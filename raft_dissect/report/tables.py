@@ -61,7 +61,13 @@ TABLES: dict[str, Columns] = {
         "outcome": "outcome",
     },
     "transfers": {**_at(), **_same("leader", "target", "term", "outcome", "seconds")},
-    "configurations": {**_at(), "index": "conf_index", **_same("term", "change", "server", "address", "role")},
+    "configurations": {
+        **_at(),
+        "index": "conf_index",
+        **_same("term", "change", "server", "address", "role", "committed"),
+        "decided_at": "decided_at",
+        "decided_frame": "decided_at",
+    },
     "replication": {
         **_at(),
         **_same("leader", "follower", "requests", "heartbeats", "answered", "unanswered", "entries", "bytes", "again"),

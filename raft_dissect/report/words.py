@@ -67,6 +67,7 @@ LEADERLESS_ENDS: dict[str, str] = {
     "returned": "its return",
     "capture_end": "end of capture",
 }
+COMMITTED: dict[bool | None, str] = {True: "yes", False: "rolled back", None: "not known"}
 SNAPSHOT_OUTCOMES: dict[str, str] = {
     "installed": "installed",
     "already_had": "had it",

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, NamedTuple
 from raft_dissect.report.html.context import NOTHING
 from raft_dissect.report.html.markup import append, element
 from raft_dissect.report.rates import data_unknown, leading_seconds, per_second, rate
-from raft_dissect.report.words import ELECTION_CAUSES, LEADER_ENDS, REASONS, REJECTIONS, SNAPSHOT_OUTCOMES, TERM_CAUSES
+from raft_dissect.report.words import (
+    COMMITTED,
+    ELECTION_CAUSES,
+    LEADER_ENDS,
+    LEADERLESS_CAUSES,
+    LEADERLESS_ENDS,
+    REASONS,
+    REJECTIONS,
+    SNAPSHOT_OUTCOMES,
+    TERM_CAUSES,
+)
 from raft_dissect.units import counted, duration, size
 
 if TYPE_CHECKING:
@@ -115,7 +125,8 @@ class Tables:
              "time, leader, follower, #up to, #size, #sent in, #answered after, outcome, #frame", self._snapshots()),
             ("transfers", "Leadership transfers", "time, leader, target, #term, outcome, #took, #frame",
              self._transfers()),
-            ("configurations", "Configurations", "time, #index, #term, change, voters, standbys, spares, #frame",
+            ("configurations", "Configurations",
+             "time, #index, #term, change, voters, standbys, spares, committed, #known by, #frame",
              self._configurations()),
             ("paths", "Connections",
              "from, to, #opened, #refused, #unanswered, #reset, #closed, #segments, #sent again, #zero windows, "
@@ -147,8 +158,8 @@ class Tables:
 
     def _servers(self) -> list[_Row]:
         context = self._context
-        last = self._facts.configurations[-1:]
-        configured = {server.id for fact in last for server in fact.servers}
+        last = self._facts.configuration
+        configured = {server.id for server in last.servers} if last is not None else set()
         rows: list[_Row] = []
         for server in self._facts.servers:
             role = str(server.roles[-1]) if server.roles else NOTHING
@@ -193,8 +204,8 @@ class Tables:
                 context.time(fact.first),
                 context.time(fact.last),
                 context.between(fact.first, fact.last),
-                _worded(_LEADERLESS_CAUSES, fact.cause),
-                _worded(_LEADERLESS_ENDS, fact.ended_by),
+                LEADERLESS_CAUSES[fact.cause],
+                LEADERLESS_ENDS[fact.ended_by],
                 str(fact.elections),
                 context.frame(fact.first, row=True),
             )
@@ -404,6 +415,8 @@ class Tables:
                     _known(fact.term),
                     fact.change or NOTHING,
                     *names,
+                    COMMITTED[fact.committed],
+                    context.frame(fact.decided_at),
                     context.frame(fact.place, row=True),
                 )
             )
@@ -477,19 +490,6 @@ _NOTES: dict[str, str] = {
 }
 """What the columns of some tables mean."""
 _ROLES = ("voter", "standby", "spare")
-_LEADERLESS_CAUSES: dict[str, str] = {
-    "start": "no leader yet",
-    "heartbeats_absent": "no heartbeats",
-    "connection_lost": "connections lost",
-    "transfer": "transfer",
-    "step_down": "leader stepped down",
-    "unknown": "unknown",
-}
-_LEADERLESS_ENDS: dict[str, str] = {
-    "elected": "a new leader",
-    "returned": "the same leader",
-    "capture_end": "the end of the capture",
-}
 
 
 def _worded(words: dict[str, str], word: str) -> str:
