@@ -102,6 +102,7 @@ def words() -> str:
         "`outcome` of an election": get_args(facts.ElectionOutcome),
         "`outcome` of a snapshot": get_args(facts.SnapshotOutcome),
         "`outcome` of a transfer": get_args(facts.TransferOutcome),
+        "`reason` of a transfer": get_args(facts.TransferReason),
         "`ended_by` of a leader": get_args(facts.LeaderEnd),
         "`cause` of a time without a leader": get_args(facts.LeaderlessCause),
         "`ended_by` of a time without a leader": get_args(facts.LeaderlessEnd),

@@ -9,7 +9,7 @@ from raft_dissect.cluster.elections import Elections
 from raft_dissect.cluster.facts import ClusterFacts, Rejection
 from raft_dissect.cluster.leaders import Leaders
 from raft_dissect.cluster.logs import Logs
-from raft_dissect.cluster.membership import Membership, Transfers
+from raft_dissect.cluster.membership import Membership
 from raft_dissect.cluster.paths import Paths
 from raft_dissect.cluster.replicated import loses_messages, replicated
 from raft_dissect.cluster.replication import Replication
@@ -17,6 +17,7 @@ from raft_dissect.cluster.servers import Servers
 from raft_dissect.cluster.steady import Steady
 from raft_dissect.cluster.terms import Terms
 from raft_dissect.cluster.traffic import Flows
+from raft_dissect.cluster.transfers import Transfers
 from raft_dissect.values import Diagnostic, Message, Place, StreamClosed, StreamOpened, TransportEvent
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Analysis:
         self._replication = Replication(self._terms, self._logs)
         self._membership = Membership(self.servers, self._replication.decisions)
         self._elections = Elections(self._terms, self._leaders, self._logs, self._membership)
-        self._transfers = Transfers(self._leaders)
+        self._transfers = Transfers(self._leaders, self._terms, self._logs, self._membership, self._replication)
         self._flows = Flows()
         self._paths = Paths(self.servers)
         self._steady = Steady(
@@ -109,10 +110,10 @@ class Analysis:
         # The terms come late: the others compare a message with what was known before it.
         self._elections.message(message, sender, receiver)
         self._replication.message(message, sender, receiver)
+        self._transfers.message(message, sender, receiver)
         self._terms.message(message, sender, receiver)
         self._leaders.message(message, sender)
         self._membership.message(message, receiver)
-        self._transfers.message(message, sender, receiver)
 
     def _opened(self, stream: Stream, place: Place) -> None:
         self.servers.identities.opened(stream)
@@ -128,6 +129,7 @@ class Analysis:
         self.servers.restarts.closed(stream, sender, receiver, place, reason)
         self._leaders.closed(sender, place)
         self._elections.closed(sender, receiver, place)
+        self._transfers.closed(sender, receiver, place)
         self._replication.closed(sender, receiver)
 
     def facts(self, end_ns: int) -> ClusterFacts | None:
@@ -148,7 +150,7 @@ class Analysis:
             self._terms.changes(),
             self._rejections(),
             self._replication.snapshots(end),
-            self._transfers.transfers(end),
+            self._transfers.transfers(elections, leaderships, end),
             self._membership.configurations(),
             traffic,
             *replicated(self._replication.progresses(), end, _shortest_round_trips(paths)),

@@ -31,6 +31,16 @@ RefusalReason = Literal[
 ElectionOutcome = Literal["won", "lost", "split", "abandoned", "unknown"]
 SnapshotOutcome = Literal["installed", "already_had", "refused", "cut", "unanswered", "in_progress"]
 TransferOutcome = Literal["done", "ignored", "failed", "unknown"]
+TransferReason = Literal[
+    "log_behind",
+    "not_a_voter",
+    "stale_term",
+    "connection_lost",
+    "refused",
+    "other_leader",
+    "old_leader_went_on",
+    "unknown",
+]
 LeaderEnd = Literal["new_leader", "step_down", "connection_lost", "capture_end", "unknown"]
 ConfigurationChange = Literal["bootstrap", "added", "promoted", "demoted", "removed", "several"]
 LeaderlessCause = Literal["start", "heartbeats_absent", "connection_lost", "transfer", "step_down", "unknown"]
@@ -177,6 +187,15 @@ class Transfer(NamedTuple):
     seconds: float | None
     """Until the target's first message as leader."""
     place: Place
+    reason: TransferReason | None = None
+    """Why it is not done; None when it is, and when its outcome is unknown.
+
+    Of one that was ignored: the target had not acknowledged the leader's last entry when it was asked; its own
+    configuration says that it is no voter; its term was later already; a connection between the two ended. Of one
+    that failed: more voters refused than granted; the old leader led on; the next leader was another server.
+    """
+    refused: tuple[Refusal, ...] = ()
+    """The answers that made it fail, when those did."""
 
 
 class ConfigurationFact(NamedTuple):

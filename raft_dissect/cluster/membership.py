@@ -1,23 +1,19 @@
-"""Configurations of the cluster over time, and leadership transfers."""
+"""Configurations of the cluster over time."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from raft_dissect.cluster.decisions import configurations_of
-from raft_dissect.cluster.facts import ConfigurationFact, Transfer
+from raft_dissect.cluster.facts import ConfigurationFact
 from raft_dissect.wire import table
 
 if TYPE_CHECKING:
     from raft_dissect import wire
     from raft_dissect.cluster.decisions import Decisions
-    from raft_dissect.cluster.facts import ConfigurationChange, TransferOutcome
-    from raft_dissect.cluster.leaders import Leaders
+    from raft_dissect.cluster.facts import ConfigurationChange
     from raft_dissect.cluster.servers import Server, Servers
     from raft_dissect.values import Message, Place
-
-_PENDING_NS = 1_000_000_000
-"""Nanoseconds before the capture's end in which a transfer may still have succeeded."""
 
 _MAX_SENT = 64
 """Configurations that are remembered of those which were sent to one server."""
@@ -124,51 +120,3 @@ def _change(before: ConfigurationFact | None, after: ConfigurationFact) -> Confi
 def _rank(role: int) -> int:
     """Spare, standby, voter: each does all that the one before it does."""
     return {table.SPARE: 0, table.STANDBY: 1, table.VOTER: 2}.get(role, 0)
-
-
-class _Handover:
-    """One TimeoutNow message, and the terms that its target asked for because of it."""
-
-    __slots__ = ("leader", "place", "target", "term", "terms")
-
-    def __init__(self, message: Message, leader: Server, target: Server) -> None:
-        self.place = message.place
-        self.term = message.fields.get("term", 0)
-        self.leader = leader
-        self.target = target
-        self.terms: set[int] = set()
-
-
-class Transfers:
-    """Leadership transfers: TimeoutNow has no answer, its effect is an election of the target."""
-
-    def __init__(self, leaders: Leaders) -> None:
-        self._leaders = leaders
-        self._handovers: list[_Handover] = []
-        self._latest: dict[Server, _Handover] = {}
-
-    def message(self, message: Message, sender: Server, receiver: Server) -> None:
-        """Learn from one message."""
-        if message.type == table.TIMEOUT_NOW:
-            handover = self._latest[receiver] = _Handover(message, sender, receiver)
-            self._handovers.append(handover)
-        elif message.type == table.REQUEST_VOTE and message.fields.get("disrupt_leader") and sender in self._latest:
-            term = message.fields["term"]
-            if term > self._latest[sender].term:
-                self._latest[sender].terms.add(term)
-
-    def transfers(self, end: Place) -> tuple[Transfer, ...]:
-        """Every transfer, in the order of the capture; `end` is the end of the capture."""
-        found = (
-            Transfer(h.leader.name, h.target.name, h.term, *self._outcome(h, end), h.place) for h in self._handovers
-        )
-        return tuple(sorted(found, key=lambda transfer: transfer.place))
-
-    def _outcome(self, handover: _Handover, end: Place) -> tuple[TransferOutcome, float | None]:
-        for term in sorted(handover.terms):
-            first = self._leaders.first_of(term)
-            if first is not None and first[0].resolved is handover.target.resolved:
-                return "done", (first[1].time_ns - handover.place.time_ns) / 1e9
-        if handover.terms:
-            return "failed", None
-        return ("unknown" if end.time_ns - handover.place.time_ns < _PENDING_NS else "ignored"), None

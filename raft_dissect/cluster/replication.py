@@ -243,6 +243,11 @@ class Replication:
         self.pair(sender, receiver).progress.lost()
         self.pair(receiver, sender).progress.unheard()
 
+    def hears(self, leader: Server, follower: Server) -> bool:
+        """Whether a follower's answers to a leader are being captured."""
+        pair = self._pairs.get((leader, follower))
+        return pair is not None and pair.progress.hears
+
     def progresses(self) -> list[Progress]:
         """What is replicated by each leader to each follower."""
         return [pair.progress for pair in self._pairs.values()]

@@ -8,6 +8,8 @@ from raft_dissect.report.model import SCHEMA
 from raft_dissect.report.records import Records, configuration_record
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from raft_dissect.cluster import ClusterFacts
     from raft_dissect.cluster.facts import (
         CatchUp,
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
         Leaderless,
         Leadership,
         PathFact,
+        Refusal,
         Rejection,
         ReplicationFact,
         ServerFact,
@@ -175,7 +178,7 @@ class _Writer:
             "pre_vote": election.pre_vote,
             "requests": list(election.requests),
             "granted": list(election.granted),
-            "refused": [{"voter": refusal.voter, "reason": refusal.reason} for refusal in election.refused],
+            "refused": _refusals(election.refused),
             "unread": list(election.unread),
             "outcome": election.outcome,
             "seconds": election.seconds,
@@ -231,6 +234,8 @@ class _Writer:
             "target": transfer.target,
             "term": transfer.term,
             "outcome": transfer.outcome,
+            "reason": transfer.reason,
+            "refused": _refusals(transfer.refused),
             "seconds": transfer.seconds,
         }
 
@@ -337,6 +342,10 @@ class _Writer:
             "first_index": truncation.first_index,
             "entries": truncation.entries,
         }
+
+
+def _refusals(refused: Sequence[Refusal]) -> list[Record]:
+    return [{"voter": refusal.voter, "reason": refusal.reason} for refusal in refused]
 
 
 def _spread(spread: Spread | None) -> Record | None:

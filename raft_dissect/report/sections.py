@@ -15,6 +15,7 @@ from raft_dissect.report.words import (
     REJECTIONS,
     SNAPSHOT_OUTCOMES,
     TERM_CAUSES,
+    TRANSFER_REASONS,
     between,
     maybe,
 )
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from raft_dissect import wire
     from raft_dissect.cluster import ClusterFacts
-    from raft_dissect.cluster.facts import Election, Rejection, ServerFact, ServerName
+    from raft_dissect.cluster.facts import Election, Refusal, Rejection, ServerFact, ServerName, Transfer
     from raft_dissect.report.page import Page
 
 _NOTABLE_NS = 100_000_000
@@ -156,10 +157,7 @@ def _votes(election: Election, page: Page) -> list[str]:
         parts.append(f"asked {page.all(asked)}")
         if election.granted:
             parts.append(f"granted by {page.all(_sorted(election.granted))}")
-        by_reason: dict[str, list[str]] = {}
-        for refusal in election.refused:
-            by_reason.setdefault(REASONS[refusal.reason], []).append(page.short(refusal.voter))
-        parts += [f"refused by {' '.join(sorted(voters))} ({reason})" for reason, voters in sorted(by_reason.items())]
+        parts += _refusals(election.refused, page)
         answered = {*election.granted, *election.unread, *(refusal.voter for refusal in election.refused)}
         if silent := [voter for voter in asked if voter not in answered]:
             parts.append(f"no answer from {page.all(silent)}")
@@ -171,6 +169,14 @@ def _votes(election: Election, page: Page) -> list[str]:
             f"{duration(election.silent_seconds)} after the last message of leader {page.short(election.leader)}{again}"
         )
     return page.note("; ".join(parts)) if parts else []
+
+
+def _refusals(refused: Sequence[Refusal], page: Page) -> list[str]:
+    """Who refused, for each reason."""
+    by_reason: dict[str, list[str]] = {}
+    for refusal in refused:
+        by_reason.setdefault(REASONS[refusal.reason], []).append(page.short(refusal.voter))
+    return [f"refused by {' '.join(sorted(voters))} ({reason})" for reason, voters in sorted(by_reason.items())]
 
 
 def _sorted(names: Sequence[ServerName]) -> list[ServerName]:
@@ -244,12 +250,20 @@ def transfers(facts: ClusterFacts, page: Page) -> list[str]:
             page.who(transfer.leader, transfer.target),
             str(transfer.term),
             transfer.outcome,
+            _because(transfer, page),
             "-" if transfer.seconds is None else duration(transfer.seconds),
             page.frame(transfer.place),
         )
         for transfer in facts.transfers
     ]
-    return page.table(("time", "who", "term", "outcome", "took", "frame"), rows, (2, 4, 5), flexible=1)
+    return page.table(("time", "who", "term", "outcome", "because", "took", "frame"), rows, (2, 5, 6), flexible=4)
+
+
+def _because(transfer: Transfer, page: Page) -> str:
+    if transfer.reason is None:
+        return "-"
+    refusals = _refusals(transfer.refused, page)
+    return ", ".join(refusals) if refusals else TRANSFER_REASONS[transfer.reason]
 
 
 def configurations(facts: ClusterFacts, page: Page) -> list[str]:

@@ -60,7 +60,7 @@ TABLES: dict[str, Columns] = {
         "answered_frame": "answered",
         "outcome": "outcome",
     },
-    "transfers": {**_at(), **_same("leader", "target", "term", "outcome", "seconds")},
+    "transfers": {**_at(), **_same("leader", "target", "term", "outcome", "reason", "seconds")},
     "configurations": {
         **_at(),
         "index": "conf_index",

@@ -47,6 +47,16 @@ REJECTIONS: dict[str, str] = {
     "pre_vote": "pre-vote",
     "install_snapshot": "snapshot",
 }
+TRANSFER_REASONS: dict[str, str] = {
+    "log_behind": "log is behind",
+    "not_a_voter": "no voter",
+    "stale_term": "old term",
+    "connection_lost": "connection lost",
+    "refused": "refused",
+    "other_leader": "another leads",
+    "old_leader_went_on": "old leader went on",
+    "unknown": "unknown",
+}
 LEADER_ENDS: dict[str, str] = {
     "new_leader": "new leader",
     "step_down": "stepped down",

@@ -17,6 +17,7 @@ from raft_dissect.report.words import (
     REJECTIONS,
     SNAPSHOT_OUTCOMES,
     TERM_CAUSES,
+    TRANSFER_REASONS,
 )
 from raft_dissect.units import counted, duration, size
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
     from raft_dissect.cluster import ClusterFacts
-    from raft_dissect.cluster.facts import Rejection
+    from raft_dissect.cluster.facts import Refusal, Rejection, Transfer
     from raft_dissect.report.html.context import Context
     from raft_dissect.report.html.markup import Child
     from raft_dissect.report.model import CaptureFacts
@@ -123,7 +124,7 @@ class Tables:
              "time, follower, leader, #term, #from index, #entries, #frame", self._truncations()),
             ("snapshots", "Snapshots",
              "time, leader, follower, #up to, #size, #sent in, #answered after, outcome, #frame", self._snapshots()),
-            ("transfers", "Leadership transfers", "time, leader, target, #term, outcome, #took, #frame",
+            ("transfers", "Leadership transfers", "time, leader, target, #term, outcome, because of, #took, #frame",
              self._transfers()),
             ("configurations", "Configurations",
              "time, #index, #term, change, voters, standbys, spares, committed, #known by, #frame",
@@ -216,9 +217,6 @@ class Tables:
         context = self._context
         rows: list[_Row] = []
         for fact in self._facts.elections:
-            # A candidate that asks again is refused again.
-            reasons = dict.fromkeys((refusal.voter, refusal.reason) for refusal in fact.refused)
-            refused = ", ".join(f"{context.server(voter)} ({_worded(REASONS, reason)})" for voter, reason in reasons)
             cause = _worded(ELECTION_CAUSES, fact.cause)
             if fact.silent_seconds is not None:
                 cause += f" for {duration(fact.silent_seconds)}"
@@ -231,7 +229,7 @@ class Tables:
                     cause,
                     context.servers(fact.requests),
                     context.servers(fact.granted) + (f", unread {context.servers(fact.unread)}" if fact.unread else ""),
-                    refused or NOTHING,
+                    self._refused(fact.refused) or NOTHING,
                     fact.outcome,
                     duration(fact.seconds) if fact.seconds else NOTHING,
                     context.frame(fact.place, row=True),
@@ -392,11 +390,22 @@ class Tables:
                 context.server(fact.target),
                 str(fact.term),
                 fact.outcome,
+                self._because(fact),
                 NOTHING if fact.seconds is None else duration(fact.seconds),
                 context.frame(fact.place, row=True),
             )
             for fact in self._facts.transfers
         ]
+
+    def _because(self, fact: Transfer) -> str:
+        if fact.reason is None:
+            return NOTHING
+        return TRANSFER_REASONS[fact.reason] + (f" by {self._refused(fact.refused)}" if fact.refused else "")
+
+    def _refused(self, refused: Sequence[Refusal]) -> str:
+        # A candidate that asks again is refused again.
+        reasons = dict.fromkeys((one.voter, one.reason) for one in refused)
+        return ", ".join(f"{self._context.server(voter)} ({_worded(REASONS, reason)})" for voter, reason in reasons)
 
     def _configurations(self) -> list[_Row]:
         context = self._context
