@@ -106,6 +106,7 @@ def words() -> str:
         "`ended_by` of a leader": get_args(facts.LeaderEnd),
         "`cause` of a time without a leader": get_args(facts.LeaderlessCause),
         "`ended_by` of a time without a leader": get_args(facts.LeaderlessEnd),
+        "`cause` of a time of which it is unknown whether anybody led": get_args(facts.LeaderUnknownCause),
         "`known_by` of a server": get_args(facts.KnownBy),
         "`consequence` of an incompatibility": get_args(facts.Consequence),
         "`kind` of a finding": get_args(FindingKind),

@@ -15,6 +15,7 @@ from raft_dissect.cluster.facts import (
     Lag,
     Leaderless,
     Leadership,
+    LeaderUnknown,
     PathEvent,
     PathFact,
     Refusal,
@@ -328,7 +329,7 @@ def test_half_of_a_capture_accuses_nobody(host: int, sent: bool) -> None:
 
 def test_leaders_whose_messages_are_not_in_the_capture_are_told_of() -> None:
     traffic = (Traffic(2, 1, {"AppendEntriesResult": 9}, 400, at(3)),)
-    facts = NOTHING._replace(traffic=traffic, leaderless=(Leaderless(at(10), at(40)),))
+    facts = NOTHING._replace(traffic=traffic, leader_unknown=(LeaderUnknown(at(10), at(40), "unseen_leader"),))
     finding = only(facts)
     assert (finding.severity, finding.kind, finding.servers, finding.evidence) == (
         "note",

@@ -18,6 +18,7 @@ from raft_dissect.cluster.steady import Steady
 from raft_dissect.cluster.terms import Terms
 from raft_dissect.cluster.traffic import Flows
 from raft_dissect.cluster.transfers import Transfers
+from raft_dissect.cluster.visibility import Visibility
 from raft_dissect.values import Diagnostic, Message, Place, StreamClosed, StreamOpened, TransportEvent
 
 if TYPE_CHECKING:
@@ -138,14 +139,18 @@ class Analysis:
         if not self._flows:
             return None
         end = Place(end_ns, 0)
-        leaderships = self._leaders.leaderships(end)
+        unseen = self._leaders.unseen(self._replication.unrequested())
+        leaderships = self._leaders.leaderships(unseen, end)
         paths = self._paths.facts(end)
         elections = self._elections.elections(end, self._paths)
         traffic = self._flows.traffic()
+        servers = self.servers.facts()
+        gaps = self._leaders.leaderless(leaderships, elections, end)
+        leaderless, unknown = Visibility(servers, traffic, elections, unseen).split(gaps)
         return ClusterFacts(
-            self.servers.facts(),
+            servers,
             leaderships,
-            self._leaders.leaderless(leaderships, elections, end),
+            leaderless,
             elections,
             self._terms.changes(),
             self._rejections(),
@@ -157,6 +162,8 @@ class Analysis:
             paths=paths,
             end=end,
             incompatible=incompatibilities(self.servers.all(), traffic),
+            unseen_leaders=unseen,
+            leader_unknown=unknown,
         )
 
     def _rejections(self) -> tuple[Rejection, ...]:

@@ -219,7 +219,8 @@ class Elections:
             lost = self._lost.get((following[0], candidate))
             return "connection_lost" if lost is not None and lost > following[1] else "heartbeats_absent"
         # A candidate goes on until somebody wins: a round without news has the cause of the one before it.
-        nobody_led: ElectionCause = "unknown" if self._leaders.any_seen else "start"
+        anybody_led = self._leaders.any_seen or self._logs.highest(candidate)  # it acknowledged what a leader sent
+        nobody_led: ElectionCause = "unknown" if anybody_led else "start"
         before = self._before(candidate, term)
         return nobody_led if before is None or before.cause == "start" else before.cause
 

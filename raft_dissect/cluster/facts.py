@@ -45,6 +45,7 @@ LeaderEnd = Literal["new_leader", "step_down", "connection_lost", "capture_end",
 ConfigurationChange = Literal["bootstrap", "added", "promoted", "demoted", "removed", "several"]
 LeaderlessCause = Literal["start", "heartbeats_absent", "connection_lost", "transfer", "step_down", "unknown"]
 LeaderlessEnd = Literal["elected", "returned", "capture_end"]
+LeaderUnknownCause = Literal["one_sender", "unseen_leader", "begun_midway", "one_place"]
 PathEventKind = Literal["opened", "refused", "unanswered", "reset", "closed", "retransmissions", "zero_window"]
 KnownBy = Literal["handshake", "configuration", "inferred"]
 Consequence = Literal["refused", "read_beyond_end"]
@@ -96,8 +97,30 @@ class Leadership(NamedTuple):
     ended_by: LeaderEnd
 
 
+class UnseenLeader(NamedTuple):
+    """A leader whose messages are not in the capture, although followers' answers to them are."""
+
+    term: int
+    leader: ServerName
+    first: Place
+    """The first answer."""
+    last: Place
+    """The last one."""
+
+
+class LeaderUnknown(NamedTuple):
+    """A time in which no leader is in the capture, although there may have been one."""
+
+    first: Place
+    last: Place
+    cause: LeaderUnknownCause
+    """What is missing: the capture has the messages of one server alone; or not those of a leader that was answered in
+    this time; or nothing from before, when somebody may have led already; or it was made at one server, and
+    a majority of the others could have a leader that this one does not hear."""
+
+
 class Leaderless(NamedTuple):
-    """A time in which no leader was heard of."""
+    """A time in which there was no leader."""
 
     first: Place
     last: Place
@@ -106,6 +129,8 @@ class Leaderless(NamedTuple):
     ended_by: LeaderlessEnd = "capture_end"
     elections: int = 0
     """Rounds of real votes in this time."""
+    begins: bool = False
+    """Whether it begins where the capture does."""
 
 
 class Refusal(NamedTuple):
@@ -379,6 +404,8 @@ class ClusterFacts(NamedTuple):
     truncations: tuple[Truncation, ...] = ()
     paths: tuple[PathFact, ...] = ()
     incompatible: tuple[Incompatibility, ...] = ()
+    unseen_leaders: tuple[UnseenLeader, ...] = ()
+    leader_unknown: tuple[LeaderUnknown, ...] = ()
     end: Place | None = None
     """The last packet of the capture."""
 

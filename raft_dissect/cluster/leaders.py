@@ -5,13 +5,13 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
-from raft_dissect.cluster.facts import Leaderless, Leadership
+from raft_dissect.cluster.facts import Leaderless, Leadership, UnseenLeader
 from raft_dissect.cluster.terms import proven_term
 from raft_dissect.values import Place
 from raft_dissect.wire import table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from raft_dissect.cluster.facts import Election, LeaderEnd, LeaderlessCause, LeaderlessEnd
     from raft_dissect.cluster.servers import Server
@@ -161,13 +161,32 @@ class Leaders:
         """Whether a server was seen to lead a term."""
         return (term, server) in self._reigns
 
-    def leaderships(self, end: Place) -> tuple[Leadership, ...]:
+    def unseen(self, answers: Iterable[tuple[int, Server, Place, Place]]) -> tuple[UnseenLeader, ...]:
+        """The leaders that were answered and not heard of.
+
+        `answers` are term, leader, first and last place of answers to requests that are not in the capture.
+        """
+        found: dict[tuple[int, Server], tuple[Place, Place]] = {}
+        for term, leader, first, last in answers:
+            if term not in self._of_term:
+                key = (term, leader.resolved)
+                before = found.get(key, (first, last))
+                found[key] = (min(first, before[0]), max(last, before[1]))
+        unseen = (UnseenLeader(term, leader.name, *places) for (term, leader), places in found.items())
+        return tuple(sorted(unseen, key=lambda one: one.first))
+
+    def leaderships(self, unseen: Sequence[UnseenLeader], end: Place) -> tuple[Leadership, ...]:
         """Every leadership in the order in which they began; `end` is the end of the capture."""
         reigns = sorted(self._merged(), key=lambda reign: reign.first)
         successors = _successors(reigns)
-        return tuple(
-            Leadership(r.term, r.leader.name, r.first, r.last, _ended_by(r, successors[r.term], end)) for r in reigns
-        )
+        found = []
+        for reign in reigns:
+            later = [one.first for one in unseen if one.term > reign.term]
+            seen = successors[reign.term]
+            successor = min(later if seen is None else [*later, seen], default=None)
+            ended = _ended_by(reign, successor, end)
+            found.append(Leadership(reign.term, reign.leader.name, reign.first, reign.last, ended))
+        return tuple(found)
 
     def _merged(self) -> list[Reign]:
         """The reigns of servers that turned out to be one, together."""
@@ -233,7 +252,7 @@ class Leaders:
             cause: LeaderlessCause = "start" if self._from_start else "unknown"
         else:
             cause = _why_silent(reign, inside, last)
-        return Leaderless(first, last, cause, word, sum(not election.pre_vote for election in inside))
+        return Leaderless(first, last, cause, word, sum(not election.pre_vote for election in inside), reign is None)
 
 
 class _Presence(NamedTuple):

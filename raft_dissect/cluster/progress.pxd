@@ -36,6 +36,7 @@ cdef class Progress:
     cdef readonly list replaced
     cdef readonly Waiting waiting
     cdef readonly long long unread
+    cdef readonly dict unrequested
     cdef public bint hears
     cdef readonly long long first_ns
     cdef readonly long long first_frame
@@ -68,7 +69,7 @@ cdef class Progress:
     @cython.locals(log=LeaderLog)
     cdef _reached(self, Request request, index, long long time_ns, long long frame, long file)
 
-    cdef _unmatched(self, term, index, long long first_ns)
+    cdef _unmatched(self, term, index, long long first_ns, place)
     @cython.locals(request=Request)
     cdef _answered_early(self, long long time_ns)
     cpdef forget(self)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from raft_dissect.cluster.requests import Request
     from raft_dissect.cluster.servers import Server
 
+_MAX_UNREQUESTED = 1024
+"""Terms of which it is remembered that there were answers without requests."""
 _MAX_EARLY = 64
 """Results that are remembered because their requests may yet come out of a stream with a hole."""
 _MIN_WAIT_NS = 1_000_000_000
@@ -78,6 +80,7 @@ class Progress:
         "term",
         "times",
         "unread",
+        "unrequested",
         "waiting",
     )
 
@@ -107,6 +110,8 @@ class Progress:
         self.waiting = Waiting()
         self.unread = 0
         """Requests that wait for an answer, and of which too little was captured to know it by its index."""
+        self.unrequested: dict[int, tuple[Place, Place]] = {}
+        """By term: the first and the last success that answers no request in the capture."""
         self.hears = False
         """Whether answers are being captured."""
         self.first_ns = self.first_frame = self.first_file = 0
@@ -202,7 +207,7 @@ class Progress:
             self._heard_ns = time_ns
         request = self.waiting.answered(term, index)
         if request is None:
-            self._unmatched(term, index, first_ns)
+            self._unmatched(term, index, first_ns, Place(time_ns, frame, file))
         else:
             self.answered += 1
             end = request.end
@@ -239,12 +244,15 @@ class Progress:
             accepted = None if request is None else request.index
             self.catching[-1].accepted(accepted, self.match, log.end, Place(time_ns, frame, file))
 
-    def _unmatched(self, term: int, index: int, first_ns: int) -> None:
+    def _unmatched(self, term: int, index: int, first_ns: int, place: Place) -> None:
         """A success answers no request that was seen so far."""
         if self.unread:
             self.unread -= 1
             self.answered += 1
         else:
+            if index and (term in self.unrequested or len(self.unrequested) < _MAX_UNREQUESTED):
+                first, last = self.unrequested.get(term, (place, place))
+                self.unrequested[term] = (min(first, place), max(last, place))
             self._early.append((term, index, first_ns))
             del self._early[:-_MAX_EARLY]
 

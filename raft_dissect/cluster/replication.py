@@ -14,6 +14,8 @@ from raft_dissect.wire import table
 from raft_dissect.wire.codec import APPEND_ENTRIES_HEAD, ENTRY_STRUCT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from raft_dissect.cluster.facts import RefusalReason, RejectionKind, SnapshotOutcome
     from raft_dissect.cluster.logs import Logs
     from raft_dissect.cluster.servers import Server
@@ -247,6 +249,12 @@ class Replication:
         """Whether a follower's answers to a leader are being captured."""
         pair = self._pairs.get((leader, follower))
         return pair is not None and pair.progress.hears
+
+    def unrequested(self) -> Iterator[tuple[int, Server, Place, Place]]:
+        """Term, leader, first and last place of answers to requests that are not in the capture."""
+        for progress in self.progresses():
+            for term, (first, last) in progress.unrequested.items():
+                yield term, progress.leader, first, last
 
     def progresses(self) -> list[Progress]:
         """What is replicated by each leader to each follower."""

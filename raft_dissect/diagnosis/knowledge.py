@@ -59,7 +59,8 @@ def requests_are_missing(facts: ClusterFacts) -> Iterator[Finding]:
     names = unseen_leaders(facts)
     if not names:
         return
-    first = min(one.first for one in facts.traffic if one.receiver in names)
+    unseen = [one.first for one in facts.unseen_leaders]
+    first = min(unseen or [one.first for one in facts.traffic if one.receiver in names])
     yield Finding(
         "note",
         "unseen_leader",

@@ -48,8 +48,6 @@ _ADVICE = {
 
 def times_without_a_leader(facts: ClusterFacts) -> Iterator[Finding]:
     """Each long time without a leader, with what came before and after it."""
-    if not shows_leaders(facts):
-        return
     for interval in facts.leaderless:
         seconds = seconds_between(interval.first, interval.last)
         if seconds < (_LONG_SECONDS if interval.cause == "start" else _SHORT_SECONDS):

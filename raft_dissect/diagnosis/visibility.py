@@ -19,10 +19,10 @@ def is_seen(facts: ClusterFacts, name: ServerName) -> bool:
 
 
 def unseen_leaders(facts: ClusterFacts) -> tuple[ServerName, ...]:
-    """Servers that were answered as leaders are, and of which no message as leader is in the capture."""
+    """Servers that were answered as leaders are, and of which no message as leader is in the capture, in that term."""
     leading = {one.sender for one in facts.traffic if _FROM_LEADERS & one.messages.keys()}
-    answered = dict.fromkeys(one.receiver for one in facts.traffic if _RESULT in one.messages)
-    return tuple(name for name in answered if name not in leading)
+    answered = [one.receiver for one in facts.traffic if _RESULT in one.messages and one.receiver not in leading]
+    return tuple(dict.fromkeys((*(one.leader for one in facts.unseen_leaders), *answered)))
 
 
 def shows_leaders(facts: ClusterFacts) -> bool:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Incompatibility,
         Leaderless,
         Leadership,
+        LeaderUnknown,
         PathFact,
         Refusal,
         Rejection,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         Traffic,
         Transfer,
         Truncation,
+        UnseenLeader,
     )
     from raft_dissect.diagnosis.findings import Finding
     from raft_dissect.report.model import CaptureFacts, Report
@@ -98,6 +100,8 @@ class _Writer:
             "terms": self._terms(facts),
             "leaders": [self._leadership(leadership) for leadership in facts.leaders],
             "leaderless": [self._interval(interval) for interval in facts.leaderless],
+            "unseen_leaders": [self._unseen_leader(one) for one in facts.unseen_leaders],
+            "leader_unknown": [self._unknown(one) for one in facts.leader_unknown],
             "elections": [self._election(election) for election in facts.elections],
             "term_changes": [self._term_change(change) for change in facts.term_changes],
             "rejections": [self._rejection(rejection) for rejection in facts.rejections],
@@ -168,6 +172,24 @@ class _Writer:
             "cause": interval.cause,
             "ended_by": interval.ended_by,
             "elections": interval.elections,
+        }
+
+    def _unseen_leader(self, unseen: UnseenLeader) -> Record:
+        return {
+            **self._place(unseen.first),
+            "term": unseen.term,
+            "leader": unseen.leader,
+            "from": self._time(unseen.first),
+            "to": self._time(unseen.last),
+        }
+
+    def _unknown(self, unknown: LeaderUnknown) -> Record:
+        return {
+            **self._place(unknown.first),
+            "from": self._time(unknown.first),
+            "to": self._time(unknown.last),
+            "seconds": _seconds(unknown.first, unknown.last),
+            "cause": unknown.cause,
         }
 
     def _election(self, election: Election) -> Record:

@@ -9,6 +9,7 @@ from raft_dissect.report.words import (
     COMMITTED,
     ELECTION_CAUSES,
     LEADER_ENDS,
+    LEADER_UNKNOWN,
     LEADERLESS_CAUSES,
     LEADERLESS_ENDS,
     REASONS,
@@ -78,7 +79,7 @@ def _releases(servers: Sequence[ServerFact], page: Page) -> list[str]:
 
 
 def leaders(facts: ClusterFacts, page: Page) -> list[str]:
-    """Who led when."""
+    """Who led when, and who was answered as leader and is not in the capture."""
     rows = [
         (
             str(leadership.term),
@@ -91,11 +92,25 @@ def leaders(facts: ClusterFacts, page: Page) -> list[str]:
         )
         for leadership in facts.leaders
     ]
-    return page.table(("term", "leader", "from", "to", "for", "then", "frame"), rows, (0, 4, 6), flexible=5)
+    lines = page.table(("term", "leader", "from", "to", "for", "then", "frame"), rows, (0, 4, 6), flexible=5)
+    notes = [
+        f"{page.short(unseen.leader)} led term {unseen.term}: answered from {page.time(unseen.first)} to "
+        f"{page.time(unseen.last)}, frame {page.frame(unseen.first)}"
+        for unseen in facts.unseen_leaders
+    ]
+    return _with_notes(lines, "Leaders whose own messages are not in the capture:", notes, page)
+
+
+def _with_notes(lines: list[str], head: str, notes: Sequence[str], page: Page) -> list[str]:
+    """A table and what it lacks; of a table without rows nothing but that."""
+    if not notes:
+        return lines
+    told = [line for note in notes for line in page.note(note)]
+    return [*(lines if len(lines) > 1 else ()), *page.note(head, "  "), *told]
 
 
 def leaderless(facts: ClusterFacts, page: Page) -> list[str]:
-    """When nobody led, why, and how it ended."""
+    """When nobody led, why, and how it ended; and when that cannot be known."""
     rows = [
         (
             page.time(interval.first),
@@ -108,7 +123,14 @@ def leaderless(facts: ClusterFacts, page: Page) -> list[str]:
         for interval in facts.leaderless
         if interval.last.time_ns - interval.first.time_ns >= _NOTABLE_NS
     ]
-    return page.table(("from", "for", "because", "votes", "ended by", "frame"), rows, (1, 3, 5), flexible=2)
+    lines = page.table(("from", "for", "because", "votes", "ended by", "frame"), rows, (1, 3, 5), flexible=2)
+    notes = [
+        f"from {page.time(unknown.first)} for {duration(between(unknown.first, unknown.last))}: "
+        f"{LEADER_UNKNOWN[unknown.cause]}"
+        for unknown in facts.leader_unknown
+        if unknown.last.time_ns - unknown.first.time_ns >= _NOTABLE_NS
+    ]
+    return _with_notes(lines, "The capture does not show whether anybody led:", notes, page)
 
 
 def term_changes(facts: ClusterFacts, page: Page) -> list[str]:

@@ -43,6 +43,14 @@ TABLES: dict[str, Columns] = {
         "seconds": "first-last",
         **_same("cause", "ended_by", "elections"),
     },
+    "unseen_leaders": {**_at("first"), **_same("term", "leader"), "to": "last", "last_frame": "last"},
+    "leader_unknown": {
+        **_at("first"),
+        "to": "last",
+        "last_frame": "last",
+        "seconds": "first-last",
+        "cause": "cause",
+    },
     "elections": {
         **_at(),
         **_same("term", "candidate", "pre_vote", "cause", "requests", "granted", "unread", "outcome", "seconds"),

@@ -77,6 +77,12 @@ LEADERLESS_ENDS: dict[str, str] = {
     "returned": "its return",
     "capture_end": "end of capture",
 }
+LEADER_UNKNOWN: dict[str, str] = {
+    "one_sender": "one server alone sent what is in it",
+    "unseen_leader": "a leader that was answered is not in it",
+    "begun_midway": "somebody may have led before it began",
+    "one_place": "made at one server, which may have missed a leader",
+}
 COMMITTED: dict[bool | None, str] = {True: "yes", False: "rolled back", None: "not known"}
 SNAPSHOT_OUTCOMES: dict[str, str] = {
     "installed": "installed",

@@ -11,6 +11,7 @@ from raft_dissect.report.words import (
     COMMITTED,
     ELECTION_CAUSES,
     LEADER_ENDS,
+    LEADER_UNKNOWN,
     LEADERLESS_CAUSES,
     LEADERLESS_ENDS,
     REASONS,
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 _MOST_ROWS = 300
 """Rows of one table; the JSON report has them all."""
+_MOST_NOTES = 100
+"""Sentences below one table; the JSON report has them all."""
 _LONG = 12
 """Rows from which on a table scrolls in a window of its own."""
 _TIMES = ("time", "first seen", "last seen")
@@ -135,27 +138,50 @@ class Tables:
              self._paths()),
             ("traffic", "Messages", "from, to, messages, #bytes, #frame", self._traffic()),
         ):  # fmt: skip
-            if rows:
-                content = [table(columns, rows, title)]
+            notes = self._notes(key, bool(rows))
+            if rows or notes:
+                content = [table(columns, rows, title)] if rows else []
                 if len(rows) > _MOST_ROWS:
                     more = f"and {len(rows) - _MOST_ROWS:,} more; the JSON report (report --json) has them all"
                     content.append(element("p", more, class_="note"))
-                yield Section(key, title, content + self._notes(key))
+                yield Section(key, title, content + notes)
 
-    def _notes(self, key: str) -> list[Element]:
+    def _notes(self, key: str, there: bool) -> list[Element]:
+        """What stands below a table; `there` says whether it has rows."""
         if key in _NOTES:
-            return [element("p", _NOTES[key], class_="note")]
-        if key != "servers":
-            return []
+            return [element("p", _NOTES[key], class_="note")] if there else []
+        sentences = {"servers": self._releases, "leaders": self._unseen, "leaderless": self._unknown}.get(key)
+        return [] if sentences is None else [element("p", *parts, class_="note") for parts in sentences()]
+
+    def _unseen(self) -> Iterator[list[Child]]:
+        """Leaders that were answered, and that are not in the capture."""
+        context = self._context
+        for fact in self._facts.unseen_leaders[:_MOST_NOTES]:
+            text = (
+                f"Server {context.server(fact.leader)} led term {fact.term}: followers answered it from "
+                f"{context.time(fact.first)} to {context.time(fact.last)}; its own messages are not in the capture: "
+                "frame "
+            )
+            yield [text, context.frame(fact.first, row=True)]
+
+    def _unknown(self) -> Iterator[list[Child]]:
+        """Times in which a leader may be missing from the capture."""
+        context = self._context
+        for fact in self._facts.leader_unknown[:_MOST_NOTES]:
+            yield [
+                f"The capture does not show whether anybody led from {context.time(fact.first)} for "
+                f"{context.between(fact.first, fact.last)}: {LEADER_UNKNOWN[fact.cause]}."
+            ]
+
+    def _releases(self) -> Iterator[list[Child]]:
+        """What releases servers may run."""
         by_releases: dict[str, list[str]] = {}
         for server in self._facts.servers:
             if server.releases:
                 by_releases.setdefault(server.releases, []).append(self._context.server(server.name))
-        notes = []
         for releases, names in by_releases.items():
             who = f"Server {names[0]} writes" if len(names) == 1 else f"Servers {', '.join(names)} write"
-            notes.append(element("p", f"{who} like {releases.replace(', ', ' or ')}.", class_="note"))
-        return notes
+            yield [f"{who} like {releases.replace(', ', ' or ')}."]
 
     def _servers(self) -> list[_Row]:
         context = self._context
