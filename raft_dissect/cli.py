@@ -13,7 +13,7 @@ from contextlib import contextmanager, nullcontext
 from datetime import UTC, tzinfo
 from io import TextIOWrapper
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Generic, NamedTuple, NoReturn, TypeVar
 
 from raft_dissect import __version__
 from raft_dissect.capture import CaptureError
@@ -33,13 +33,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import TextIO
 
+    from raft_dissect.audit import Finding, Rule
     from raft_dissect.columns import MessageBatch
     from raft_dissect.report import Report
+    from raft_dissect.report.audit.trace import StateTrace
+    from raft_dissect.report.audit.words import Audited
     from raft_dissect.report.html import Watcher
     from raft_dissect.report.records import Records
     from raft_dissect.values import Event
 
-FINE, USAGE, DAMAGED, MISSING = 0, 2, 3, 4
+FINE, FAILED, USAGE, DAMAGED, MISSING = 0, 1, 2, 3, 4
 """Exit codes; USAGE is also what argparse uses."""
 _PROGRESS_SECONDS = 0.2
 _AHEAD = 1000
@@ -48,10 +51,18 @@ _STEPS = 100
 """Messages that a ladder shows unless it is told how many."""
 _BLOCK = 500
 """Lines that are printed at once where nobody waits for the next one."""
-_EPILOG = """\
+_FILES = """\
 FILE is a pcap or pcapng file, plain or compressed (gzip, xz, bzip2, zstd, lz4); "-" is standard input. Several files
-are one capture: parts of a rotation, or several capture points of one cluster. Exit codes: 0 fine, 2 wrong usage, 3 a
+are one capture: parts of a rotation, or several capture points of one cluster."""
+_EPILOG = f"""\
+{_FILES} Exit codes: 0 fine, 2 wrong usage, 3 a
 capture could not be read or is damaged (what could be decoded is printed), 4 the output cannot be written."""
+_AUDIT_EPILOG = f"""\
+{_FILES} Exit codes: 0 nothing found that --fail-on names,
+also where there is no Raft; 1 something was found that it names, whatever else is wrong; 2 wrong usage; 3 a capture
+could not be read or is damaged (what could be decoded is audited), and in that nothing was found that it names; 4 the
+output cannot be written."""
+R = TypeVar("R")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -113,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_messages(commands)
     _add_report(commands)
+    _add_audit(commands)
     _add_ladder(commands)
     return parser
 
@@ -170,6 +182,30 @@ def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
 
 
+def _add_audit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = _add_command(commands, "audit", "where the rules of Raft and of its protocol do not hold", _audit)
+    command.epilog = _AUDIT_EPILOG
+    _add_json(command)
+    command.add_argument(
+        "--fail-on",
+        choices=["error", "warning", "note", "never"],
+        default="error",
+        help="exit with 1 at: error, the default: a violation, which is proven; warning: also a suspect, which is an "
+        "error that is not proven, or a warning; note: also a note; never: nothing",
+    )
+    asking = command.add_argument_group("which rules", "RULE is an id such as EL-02, or that of a group such as EL.")
+    for option, text in (("--only", "ask these rules and no others"), ("--off", "do not ask these rules")):
+        asking.add_argument(option, action="append", default=[], metavar="RULE[,RULE]", help=text)
+    asking.add_argument("--rules", action="store_true", help="list all rules; needs no FILE")
+    asking.add_argument("--explain", metavar="RULE", help="say all about one rule; needs no FILE")
+    writing = command.add_argument_group(
+        "written beside what is printed", 'FILE is "-" for standard output, where it then stands instead of the text.'
+    )
+    writing.add_argument("--sarif", metavar="FILE", help="a SARIF 2.1.0 log, for code hosts and editors")
+    writing.add_argument("--junit", metavar="FILE", help="JUnit XML with a test case for each rule, for CI servers")
+    writing.add_argument("--trace", metavar="FILE", help="the servers' states as NDJSON, for formal checking")
+
+
 def _add_ladder(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = _add_command(commands, "ladder", "the messages as arrows between the servers", _ladder)
     command.add_argument("--mermaid", action="store_true", help="print a Mermaid sequence diagram")
@@ -189,7 +225,8 @@ def _add_command(
 ) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=summary, description=f"Print {summary}.", epilog=_EPILOG)
     command.set_defaults(run=run)
-    command.add_argument("files", nargs="+", metavar="FILE", help='capture files; "-" is standard input')
+    nargs = "*" if run is _audit else "+"  # the rules can be looked at without a capture
+    command.add_argument("files", nargs=nargs, metavar="FILE", help='capture files; "-" is standard input')
     command.add_argument(
         "--port",
         type=_ports,
@@ -449,20 +486,20 @@ def _print_leader(report: Report, time_ns: int, as_json: bool, run: _Run) -> Non
         print("\n".join(wrapped(leader_sentence(report, time_ns, run.clock), run.width, "")))
 
 
-class _Output(NamedTuple):
-    """Something that is written beside the report, or instead of it."""
+class _Output(NamedTuple, Generic[R]):
+    """Something that is written beside the result of a command, or instead of it."""
 
-    writer: Callable[[Report, Clock, TextIO], None]
+    writer: Callable[[R, Clock, TextIO], None]
     path: str | None
     """None is standard output."""
 
-    def write(self, report: Report, clock: Clock) -> None:
+    def write(self, result: R, clock: Clock) -> None:
         """Write it, all at once."""
         if self.path is None:
-            self.writer(report, clock, sys.stdout)
+            self.writer(result, clock, sys.stdout)
             return
         with open(self.path, "w", encoding="utf-8", newline="") as file:
-            self.writer(report, clock, file)
+            self.writer(result, clock, file)
 
 
 def _watcher(options: argparse.Namespace) -> Watcher | None:
@@ -477,15 +514,15 @@ def _watcher(options: argparse.Namespace) -> Watcher | None:
     return Watcher(*(_moment(text, options) if text else None for text in (begin, end)))
 
 
-def _outputs(options: argparse.Namespace, watcher: Watcher | None) -> list[_Output]:
+def _outputs(options: argparse.Namespace, watcher: Watcher | None) -> list[_Output[Report]]:
     """What is to be written where; wrong usage ends the run before the capture is read."""
     outputs = []
     if options.trace is not None:
-        outputs.append(_Output(_write_trace, None if options.trace == "-" else options.trace))
+        outputs.append(_Output(_write_trace, _path(options.trace)))
     if options.csv is not None:
         outputs += _tables(options.csv)
     if watcher is not None:
-        outputs.append(_Output(_page_writer(watcher), None if options.html == "-" else options.html))
+        outputs.append(_Output(_page_writer(watcher), _path(options.html)))
     printed = sum(output.path is None for output in outputs)
     if printed + bool(printed and (options.json or options.at)) > 1:
         _usage("only one result can go to standard output: choose of --json, --at, --html -, --trace - and --csv TABLE")
@@ -495,7 +532,7 @@ def _outputs(options: argparse.Namespace, watcher: Watcher | None) -> list[_Outp
     return outputs
 
 
-def _tables(where: str) -> list[_Output]:
+def _tables(where: str) -> list[_Output[Report]]:
     from raft_dissect.report.as_csv import write_table
 
     def writer(name: str) -> Callable[[Report, Clock, TextIO], None]:
@@ -526,6 +563,11 @@ def _write_trace(report: Report, clock: Clock, file: TextIO) -> None:
     file.write("\n")
 
 
+def _path(file: str) -> str | None:
+    """The path of a file that an option names; None for standard output."""
+    return None if file == "-" else file
+
+
 def _check_target(path: str, captures: Sequence[str]) -> None:
     """Refuse to write over a capture: one more file name on the line is easily taken for the one to read.
 
@@ -540,6 +582,200 @@ def _check_target(path: str, captures: Sequence[str]) -> None:
         _usage(f"{path} is a capture; it is not written over")
 
 
+def _audit(options: argparse.Namespace) -> int:
+    from raft_dissect.pipeline import AuditBuilder  # start-up counts: each command imports what it needs
+    from raft_dissect.report.audit.words import Audited, fails
+
+    if options.rules or options.explain is not None:
+        return _print_rules(options)
+    if not options.files:
+        _usage("audit needs a FILE; only --rules and --explain RULE do without")
+    off = _rules_off(options)
+    outputs = _audit_outputs(options)
+    run = _Run(options)
+    printer = _AuditPrinter(options, run, printed=all(path is not None for path in _audit_paths(options)))
+    builder = AuditBuilder(off, printer.told if options.follow else None)
+    with _state_trace(options, run) as trace:
+        for batch in run.batches():
+            builder.feed(batch)
+            if trace is not None:
+                trace.feed(batch)
+    statistics = run.dissection.statistics
+    audited = Audited(
+        builder.verdicts(run.dissection), tuple(run.files), statistics.packets, statistics.first_ns, statistics.last_ns
+    )
+    printer.finish(audited)
+    sys.stdout.flush()  # it is there even if a file cannot be written
+    for output in outputs:
+        output.write(audited, run.clock)
+    code = run.finish()
+    if not audited.verdicts.messages:
+        run.say_nothing_found(0)
+    return FAILED if fails(audited.verdicts.findings, options.fail_on) else code
+
+
+def _print_rules(options: argparse.Namespace) -> int:
+    """Print what there is to know of all rules, or of one."""
+    from raft_dissect.audit import RULES
+    from raft_dissect.audit.defects import known_defects
+    from raft_dissect.report.audit.catalogue import rule_text, rules_text
+    from raft_dissect.report.audit.records import rule_record
+
+    asked = RULES if options.explain is None else _rules_called(options.explain)
+    if options.explain is not None and [rule.id for rule in asked] != [options.explain.upper()]:
+        _usage(f"--explain {options.explain}: that is a group; choose one of {', '.join(rule.id for rule in asked)}")
+    style, width = _screen()
+    lines: Iterator[str]
+    if options.json:
+        lines = (json.dumps(rule_record(rule, known_defects(rule.id))) for rule in asked)
+    elif options.explain is None:
+        lines = rules_text(asked, style, width)
+    else:
+        lines = rule_text(asked[0], style, width)
+    for line in lines:
+        print(line)
+    return FINE
+
+
+def _rules_off(options: argparse.Namespace) -> frozenset[str]:
+    """The rules that are not asked, by their ids."""
+    from raft_dissect.audit import RULES
+
+    only = {rule.id for text in options.only for rule in _rules_called(text)}
+    off = {rule.id for text in options.off for rule in _rules_called(text)}
+    asked = (only or {rule.id for rule in RULES}) - off
+    if not asked:
+        _usage("--only and --off leave no rule to ask")
+    return frozenset(rule.id for rule in RULES if rule.id not in asked)
+
+
+def _rules_called(text: str) -> list[Rule]:
+    """The rules with these ids, or of these groups."""
+    from raft_dissect.audit import RULES
+    from raft_dissect.report.audit.words import group
+
+    found: list[Rule] = []
+    for name in text.split(","):
+        called = [rule for rule in RULES if name.strip().upper() in (rule.id, group(rule.id))]
+        if not called:
+            _usage(f"no rule is called {name.strip() or 'nothing'}; raft-dissect audit --rules lists them all")
+        found += called
+    return found
+
+
+def _audit_paths(options: argparse.Namespace) -> list[str | None]:
+    """Where the files are written that the options ask for."""
+    return [_path(file) for file in (options.sarif, options.junit, options.trace) if file is not None]
+
+
+def _audit_outputs(options: argparse.Namespace) -> list[_Output[Audited]]:
+    """What is to be written where; wrong usage ends the run before the capture is read."""
+    paths = _audit_paths(options)
+    if paths.count(None) + bool(None in paths and options.json) > 1:
+        _usage("only one result can go to standard output: choose of --json, --sarif -, --junit - and --trace -")
+    for path in paths:
+        if path is not None:
+            _check_target(path, options.files)
+    outputs = []
+    if options.sarif is not None:
+        outputs.append(_Output(_write_sarif, _path(options.sarif)))
+    if options.junit is not None:
+        outputs.append(_Output(_junit_writer(options), _path(options.junit)))
+    return outputs
+
+
+def _write_sarif(audited: Audited, clock: Clock, file: TextIO) -> None:
+    from raft_dissect.report.audit.sarif import audit_sarif
+
+    json.dump(audit_sarif(audited, clock), file, indent=2)
+    file.write("\n")
+
+
+def _junit_writer(options: argparse.Namespace) -> Callable[[Audited, Clock, TextIO], None]:
+    def write(audited: Audited, clock: Clock, file: TextIO) -> None:
+        from raft_dissect.report.audit.junit import audit_junit
+
+        file.write(audit_junit(audited, clock, options.fail_on))
+
+    return write
+
+
+@contextmanager
+def _state_trace(options: argparse.Namespace, run: _Run) -> Iterator[StateTrace | None]:
+    """What writes the trace that the options ask for, while the capture is read."""
+    if options.trace is None:
+        yield None
+        return
+    from raft_dissect.report.audit.trace import StateTrace
+
+    path = _path(options.trace)
+    with nullcontext(sys.stdout) if path is None else open(path, "w", encoding="utf-8") as file:
+        trace = StateTrace(file, run.clock, run.files)
+        yield trace
+        trace.finish()
+
+
+class _AuditPrinter:
+    """Prints an audit as text or as JSON: at its end, or each finding as it is made."""
+
+    def __init__(self, options: argparse.Namespace, run: _Run, printed: bool) -> None:
+        """`printed` says whether it goes to standard output at all."""
+        from raft_dissect.report.audit.records import AuditRecords
+        from raft_dissect.report.audit.text import FindingText
+
+        self._json = options.json
+        self._follow = options.follow
+        self._printed = printed
+        self._run = run
+        self._records = AuditRecords(run.files, run.clock)
+        self._text = FindingText(run.clock, run.style, run.width, len(run.files) > 1)
+        self._told: set[tuple[object, ...]] = set()
+
+    def told(self, finding: Finding) -> None:
+        """A finding was made; of a cluster that turned out to be part of another one they are made again."""
+        key = (finding.rule.id, finding.verdict, finding.place, finding.message)
+        if key in self._told or not self._printed:
+            return
+        self._told.add(key)
+        if self._json:
+            print(json.dumps(self._records.finding(finding)), flush=True)
+        else:
+            print("\n".join(self._text.one(finding)), flush=True)
+
+    def finish(self, audited: Audited) -> None:
+        """The capture is over."""
+        if self._printed and self._json:
+            self._finish_json(audited)
+        elif self._printed and audited.verdicts.messages:
+            self._finish_text(audited)
+
+    def _finish_json(self, audited: Audited) -> None:
+        for finding in audited.verdicts.findings:
+            if not self._follow or finding.last is not None:
+                print(json.dumps(self._records.finding(finding)))
+        print(json.dumps(self._records.summary(audited)))
+
+    def _finish_text(self, audited: Audited) -> None:
+        from raft_dissect.report.audit.text import audit_text, closing
+
+        run = self._run
+        lines: Iterator[str]
+        if self._follow:
+            lines = chain(self._text.again(audited.verdicts.findings), closing(audited, run.style, run.width))
+        else:
+            lines = audit_text(audited, run.clock, run.style, run.width)
+        for line in lines:
+            print(line)
+
+
+def _screen() -> tuple[Style, int | None]:
+    """What whoever reads standard output can see, and where its lines end; None for no end."""
+    terminal = sys.stdout.isatty()
+    colours = terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    width = shutil.get_terminal_size().columns if terminal else None
+    return Style(colours, can_write_blocks(sys.stdout.encoding)), width
+
+
 class _Run:
     """One pass over the capture that the options name, with what every command shows beside its result."""
 
@@ -547,16 +783,15 @@ class _Run:
         if options.follow and len(options.files) > 1:
             _usage("only one file can be followed: --follow takes one FILE")
         self.clock = Clock(options.tz)
-        terminal = sys.stdout.isatty()
-        colours = terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
-        self.style = Style(colours, can_write_blocks(sys.stdout.encoding))
-        self.width = shutil.get_terminal_size().columns if terminal else None
+        self.style, self.width = _screen()
         self.files: list[str] = list(options.files)
         self._unreadable: list[CaptureError] = []
         self.dissection = self._open(options, hash_payload)
         self._quiet = options.quiet
         self._follow = options.follow
-        watched = sys.stderr.isatty() and not (terminal and prints_lines)  # there the lines themselves are progress
+        watched = sys.stderr.isatty() and not (
+            sys.stdout.isatty() and prints_lines
+        )  # there the lines themselves are progress
         self._progress = watched and not (options.quiet or options.no_progress)
         self._damage: list[Diagnostic] = []
 

@@ -94,7 +94,7 @@ class AuditBuilder:
         audits = self._clusters.clusters()
         for audit_ in audits:
             audit_.finish(dissection.statistics.last_ns or 0)
-        return together(audits)
+        return together(audits, self._off)
 
 
 def audit(

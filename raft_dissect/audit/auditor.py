@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from raft_dissect.audit.catalogue import GROUPS, RULES
+from raft_dissect.audit.defects import explanations
 from raft_dissect.audit.judge import Judge
 from raft_dissect.audit.knowledge import Knowledge
 from raft_dissect.audit.step import Step
@@ -14,26 +15,26 @@ from raft_dissect.cluster.replicated import loses_messages
 from raft_dissect.values import Diagnostic, Message, StreamClosed, StreamOpened, TransportEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Sequence
 
     from raft_dissect.audit.group import Group
     from raft_dissect.audit.knowledge.lines import Line
     from raft_dissect.audit.verdicts import Finding
     from raft_dissect.cluster.facts import ClusterFacts
     from raft_dissect.columns import MessageBatch
-    from raft_dissect.values import Event
+    from raft_dissect.values import Event, Place
 
 
-def together(audits: Iterable[ClusterAudit]) -> Verdicts:
-    """The verdicts about all clusters of a capture."""
+def together(audits: Sequence[ClusterAudit], off: Collection[str] = ()) -> Verdicts:
+    """The verdicts about all clusters of a capture; `off` are the ids of rules that were not asked."""
     findings: list[Finding] = []
-    tallies = {rule.id: Tally(rule, 0, 0, 0, 0, {}) for rule in RULES}
+    tallies = {rule.id: Tally(rule, 0, 0, 0, 0, {}) for rule in RULES if rule.id not in off}
     for number, one in enumerate(audits):
-        findings += [finding._replace(cluster=number) for finding in one.judge.findings]
+        findings += [finding._replace(cluster=number) for finding in one.findings]
         for tally in one.judge.tallies:
             tallies[tally.rule.id] = tallies[tally.rule.id].plus(tally)
     findings.sort(key=lambda finding: (finding.place, finding.rule.id))
-    return Verdicts(tuple(findings), tuple(tallies.values()))
+    return Verdicts(tuple(findings), tuple(tallies.values()), len(audits), sum(one.messages for one in audits))
 
 
 class ClusterAudit:
@@ -44,8 +45,12 @@ class ClusterAudit:
         self._analysis = Analysis()
         self._servers = self._analysis.servers
         self.knowledge = Knowledge()
-        self.judge = Judge([rule for rule in RULES if rule.id not in off], told)
+        self.judge = Judge([rule for rule in RULES if rule.id not in off], self._found)
         self._groups: list[Group] = [group(self.knowledge, self.judge) for group in GROUPS]
+        self._told = told
+        self._wrote: dict[tuple[str, Place, str], dict[int, frozenset[str]]] = {}
+        self.messages = 0
+        """How many were judged."""
 
     def knows(self, address: str) -> bool:
         """Whether a server of the cluster is known to advertise an address."""
@@ -87,7 +92,34 @@ class ClusterAudit:
         sender, receiver = servers.sender(event.stream), servers.receiver(event.stream)
         return self.knowledge.lines.line(event.stream, event.place, sender.id, receiver.id)
 
+    def _found(self, finding: Finding) -> None:
+        """Something was found: keep which layouts those whom it names have written by now, for they may be upgraded."""
+        now = {id_: self._labels(id_) for id_ in (finding.server, finding.peer) if id_ is not None}
+        self._wrote[_key(finding)] = now
+        if self._told is not None:
+            self._told(finding._replace(defects=explanations(finding, now.__getitem__)))
+
+    def _labels(self, id_: int) -> frozenset[str]:
+        server = self._servers.known(id_)
+        return frozenset() if server is None else server.labels
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What was found so far, in the order of the capture, with the known defects that explain it."""
+        return [
+            finding._replace(defects=explanations(finding, self._wrote_by(finding))) for finding in self.judge.findings
+        ]
+
+    def _wrote_by(self, finding: Finding) -> Callable[[int], frozenset[str]]:
+        """Gives the layouts of which one was a server's own when something was found.
+
+        What it wrote later tells more about the same release; where both have nothing in common, it was upgraded.
+        """
+        then = self._wrote[_key(finding)]
+        return lambda id_: then.get(id_, frozenset()) & self._labels(id_) or then.get(id_) or self._labels(id_)
+
     def _message(self, message: Message) -> None:
+        self.messages += 1
         servers = self._servers
         sender, receiver = servers.sender(message.stream), servers.receiver(message.stream)
         line = self.knowledge.lines.line(message.stream, message.first, sender.id, receiver.id)
@@ -118,3 +150,8 @@ class ClusterAudit:
             for group in self._groups:
                 group.end(facts)
         self.judge.finish()
+
+
+def _key(finding: Finding) -> tuple[str, Place, str]:
+    """What is the same in all repeats of a finding."""
+    return finding.rule.id, finding.place, finding.message

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from raft_dissect.audit.defects import Defect
+    from raft_dissect.audit.defects import Explanation
     from raft_dissect.audit.rule import Rule, Severity
     from raft_dissect.values import Place
 
@@ -60,8 +60,8 @@ class Finding(NamedTuple):
     times: int = 1
     last: Place | None = None
     """The last repeat; None if there is none."""
-    defect: Defect | None = None
-    """The known defect of the server's release that it matches."""
+    defects: tuple[Explanation, ...] = ()
+    """The known defects of the releases of those whom it names that explain it, the likeliest first."""
     cluster: int = 0
     """Index of the cluster within the capture."""
 
@@ -95,3 +95,6 @@ class Verdicts(NamedTuple):
     """In the order of the capture."""
     tallies: tuple[Tally, ...]
     """One for each rule that was asked, in the order of the catalogue."""
+    clusters: int = 0
+    messages: int = 0
+    """That were judged, those that were cut included."""

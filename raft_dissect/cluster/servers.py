@@ -176,6 +176,10 @@ class Servers:
         """Every server, those with an id first."""
         return [*(self._by_id[id_] for id_ in sorted(self._by_id)), *self._unknown.values()]
 
+    def known(self, id_: int) -> Server | None:
+        """The server with an id, if there is one."""
+        return self._by_id.get(id_)
+
     def role(self, configured: wire.Server) -> None:
         """Take note of a server's role in a configuration."""
         host = configured.address.rpartition(":")[0].strip("[]")

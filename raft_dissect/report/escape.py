@@ -20,14 +20,14 @@ def visible(text: str) -> str:
     return "".join(c if _stands_alone(c) else _escaped(c) for c in text)
 
 
-def wire_text(text: str) -> str:
+def wire_text(text: str, longest: int = _LONGEST) -> str:
     """Text from the wire: as `visible`, but ASCII, in which letters of other scripts cannot pose as others, and short.
 
-    Addresses are ASCII wherever they can be resolved.
+    Addresses are ASCII wherever they can be resolved. `longest` is the number of characters behind which it is cut.
     """
     if not (text.isascii() and text.isprintable()):
         text = "".join(c if c.isascii() and c.isprintable() else _escaped(c) for c in text)
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+    return text if len(text) <= longest else text[: longest - 3] + "..."
 
 
 def mermaid_text(text: str) -> str:
