@@ -17,8 +17,12 @@ from typing import TYPE_CHECKING, get_args
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from raft_dissect.audit import REASONS, RULES, Verdict  # noqa: E402 (as below)
+from raft_dissect.audit import SEVERITIES as RULE_SEVERITIES  # noqa: E402 (as below)
+from raft_dissect.audit.defects import DEFECTS, known_defects  # noqa: E402 (as below)
 from raft_dissect.cluster import facts  # noqa: E402 (the checkout must be found first)
 from raft_dissect.diagnosis.findings import SEVERITIES, FindingKind  # noqa: E402 (as above)
+from raft_dissect.report.audit.words import GROUPS, group  # noqa: E402 (as above)
 from raft_dissect.report.tables import TABLES  # noqa: E402 (as above)
 from raft_dissect.values import STREAM_KINDS, DiagnosticKind, GapCost  # noqa: E402 (as above)
 from raft_dissect.wire import table  # noqa: E402 (as above)
@@ -111,6 +115,9 @@ def words() -> str:
         "`consequence` of an incompatibility": get_args(facts.Consequence),
         "`kind` of a finding": get_args(FindingKind),
         "`severity` of a finding": SEVERITIES,
+        "`verdict` of an audit's finding": get_args(Verdict),
+        "`severity` of an audit's finding": RULE_SEVERITIES,
+        "reasons in `not_evaluated`": tuple(REASONS),
         "`change` of a configuration": get_args(facts.ConfigurationChange),
         "`kind` of an event of a path": get_args(facts.PathEventKind),
         "`type` of an entry, or a number": tuple(table.ENTRY_TYPES.values()),
@@ -126,13 +133,69 @@ def tables() -> str:
     return _table(("table", "columns"), rows)
 
 
+def rules() -> str:
+    """The rules of the audit, group by group."""
+    parts = []
+    last = ""
+    for rule in RULES:
+        if group(rule.id) != last:
+            last = group(rule.id)
+            parts.append(f"## {last}: {GROUPS[last]}\n")
+        points = [
+            ("Demands", rule.statement),
+            ("Severity", rule.severity),
+            ("Source", rule.source),
+            ("Needs", rule.needs),
+            ("No false alarm", rule.avoids),
+            ("A finding", rule.example),
+            *(("Known defect", f"{defect.id}: {defect.title}") for defect in known_defects(rule.id)),
+        ]
+        parts.append(f"### {rule.id} {rule.title}\n")
+        parts.append("".join(f"- {name}: {text}\n" for name, text in points))
+    return "\n".join(parts)
+
+
+def reasons() -> str:
+    """Why rules are not evaluated."""
+    return _table(("word", "meaning"), ((f"`{reason}`", text) for reason, text in REASONS.items()))
+
+
+def defects() -> str:
+    """The known defects."""
+    rows = (
+        (
+            defect.id,
+            defect.title,
+            defect.releases,
+            defect.fixed or "no release",
+            ", ".join(defect.explains),
+            " ".join(f"`{layout.label}`" for layout in table.LAYOUTS if layout.label in defect.layouts) or "-",
+            " ".join(f"`{layout.label}`" for layout in table.LAYOUTS if layout.label in defect.perhaps) or "-",
+        )
+        for defect in DEFECTS
+    )
+    return _table(("id", "defect", "in", "fixed in", "rules", "layouts", "some releases of"), rows)
+
+
+def trace() -> str:
+    """The first vote and the first entries of a trace."""
+    command = [sys.executable, "-m", "raft_dissect", "audit", "pcaps/s5-canon-0.18.1.pcap", "--trace", "-"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    shown: dict[str, str] = {}
+    for line in run.stdout.splitlines():
+        shown.setdefault(re.findall(r'"name": "(\w+)"', line)[0], line)
+    names = ("BecomeCandidate", "SendRequestVoteRequest", "ReceiveRequestVoteRequest", "BecomeLeader", "Replicate")
+    return "```json\n" + "".join(f"{shown[name]}\n" for name in names) + "```\n"
+
+
 def session(command: str) -> str:
     """What a command prints, run from the top of the checkout."""
     program, *arguments = command.split()
     assert program == "raft-dissect"
     run = subprocess.run(
-        [sys.executable, "-m", "raft_dissect", *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-m", "raft_dissect", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
     )
+    assert run.returncode in (0, 1), run.stderr  # 1 is an audit's way to say that it found something
     return f"```console\n$ {command}\n{run.stdout}```\n"
 
 
@@ -142,6 +205,10 @@ PARTS: dict[str, Callable[[], str]] = {
     "messages": messages,
     "words": words,
     "tables": tables,
+    "rules": rules,
+    "reasons": reasons,
+    "defects": defects,
+    "trace": trace,
 }
 
 

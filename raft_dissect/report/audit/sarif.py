@@ -5,6 +5,7 @@ Source: Static Analysis Results Interchange Format (SARIF) Version 2.1.0 with Er
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -146,7 +147,7 @@ class _Locator:
 
 def _uri(file: str) -> str:
     """A file name as a URI reference (RFC 3986); a colon in it would make what stands before it a scheme."""
-    return ("file://" if file.startswith("/") else "") + quote(file.encode("utf-8", "surrogateescape"))
+    return ("file://" if file.startswith("/") else "") + quote(os.fsencode(file))
 
 
 def _plain(text: str) -> str:

@@ -177,7 +177,7 @@ def _conclusion(verdicts: Verdicts) -> str:
     times = sum(map(evaluations, evaluated))
     clusters = f" of {counted(verdicts.clusters, 'cluster')}" if verdicts.clusters != 1 else ""
     checked = (
-        f"{len(evaluated):,} of {counted(len(tallies), 'rule')} evaluated, {counted(times, 'time')} in all, "
+        f"{len(evaluated):,} of {counted(len(tallies), 'rule')} evaluated {counted(times, 'time')} "
         f"in {counted(verdicts.messages, 'message')}{clusters}"
     )
     found = dict.fromkeys(LEVELS, 0)

@@ -29,7 +29,11 @@ Record = dict[str, Any]
 FOLLOWER, CANDIDATE, LEADER = "StateFollower", "StateCandidate", "StateLeader"
 _YOUNG = 4096
 """Events of a cluster whose lines are kept: as long as `Clusters` may find that it is part of another one."""
-_MAX_WAITING = 1024
+_AHEAD = 1000
+"""Events that are looked ahead, to know who is who: a receiver may speak later."""
+_MAX_SERVERS = 1024
+"""Servers of one cluster that are followed, and as many pairs; those that came first are forgotten first."""
+_MAX_WAITING = 256
 """Messages to one server that wait for a sign that it has them; when there are more, it is taken to have the oldest."""
 _MAX_CHANGES = 64
 """Configurations that one server may have been sent and not acknowledged yet."""
@@ -53,7 +57,7 @@ class StateTrace:
     def finish(self) -> None:
         """Write what is left at the end of the capture."""
         for tracer in self._clusters.clusters():
-            tracer.flush()
+            tracer.finish()
 
     def number(self) -> int:
         """A number for the next cluster whose lines are written."""
@@ -147,6 +151,7 @@ class _Tracer:
         self._replicas: dict[int, _Replica] = {}
         self._asked: dict[tuple[int, int], bool] = {}  # candidate and voter: whether the last request was a pre-vote
         self._records: list[Record] = []
+        self._ahead: deque[Message] = deque()
         self._events = 0
         self._number: int | None = None
         self._where: Record = {}
@@ -170,14 +175,28 @@ class _Tracer:
         if isinstance(event, StreamOpened):
             self._servers.identities.opened(event.stream)
         elif isinstance(event, Message):
-            self._servers.identities.message(event)
-            self._message(event)
+            self._learn(event)
+            self._ahead.append(event)
         self._events += 1
+        while len(self._ahead) > _AHEAD:
+            self._message(self._ahead.popleft())
         if self._events > _YOUNG:
-            self.flush()
+            self._write()
 
-    def flush(self) -> None:
-        """Write the lines that are kept."""
+    def _learn(self, message: Message) -> None:
+        """Learn from a message who is who."""
+        identities = self._servers.identities
+        identities.message(message)
+        for number in message.changes:
+            identities.configuration(message.change(number) or ())
+
+    def finish(self) -> None:
+        """The capture is over: write the lines that are left."""
+        while self._ahead:
+            self._message(self._ahead.popleft())
+        self._write()
+
+    def _write(self) -> None:
         if self._records:
             self._number = self._trace.number() if self._number is None else self._number
             self._trace.write(self._number, self._records)
@@ -198,6 +217,8 @@ class _Tracer:
     def _replica(self, id_: int) -> _Replica:
         if id_ not in self._replicas:
             self._replicas[id_] = _Replica(id_)
+            if len(self._replicas) > _MAX_SERVERS:
+                del self._replicas[next(iter(self._replicas))]
             self._emit("InitState", self._replicas[id_], "inferred")
         return self._replicas[id_]
 
@@ -229,6 +250,8 @@ class _Tracer:
         if message.type == table.REQUEST_VOTE:
             pre_vote = bool(message.fields.get("pre_vote"))
             self._asked[sender, receiver] = pre_vote
+            if len(self._asked) > _MAX_SERVERS:
+                del self._asked[next(iter(self._asked))]
             return pre_vote
         if message.type == table.REQUEST_VOTE_RESULT:
             return bool(message.fields.get("pre_vote", self._asked.get((receiver, sender), True)))
