@@ -70,6 +70,7 @@ def test_defect_of_the_other_side_is_looked_for_there() -> None:
     assert named("ENC-08", "w-0.22.1", peer=("c-0.9.21",)) == [("B24", True)]
     assert named("ENC-08", "c-0.9.21", peer=("w-0.22.1",)) == []
     assert named("ENC-13", "c-0.9.0", peer=("w-0.22.1",)) == [("B10", True)]
+    assert named("ENC-13", "w-0.22.1", peer=("c-0.9.15",)) == [("B24", True)]
     assert named("ENC-13", "c-0.9.0") == []
 
 

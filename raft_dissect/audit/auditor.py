@@ -115,7 +115,7 @@ class ClusterAudit:
 
         What it wrote later tells more about the same release; where both have nothing in common, it was upgraded.
         """
-        then = self._wrote[_key(finding)]
+        then = self._wrote.get(_key(finding), {})
         return lambda id_: then.get(id_, frozenset()) & self._labels(id_) or then.get(id_) or self._labels(id_)
 
     def _message(self, message: Message) -> None:

@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from raft_dissect.audit import REASONS
-from raft_dissect.report.audit.words import LEVELS, evaluations, explained, level, sentence
+from raft_dissect.report.audit.words import LEVELS, evaluations, explained, group, level, sentence
 from raft_dissect.report.page import Page
 from raft_dissect.report.terminal import wrapped
 from raft_dissect.report.words import Names
@@ -33,6 +33,7 @@ _COLOURS: dict[Level, str] = {
     "chat": "dim",
 }
 _LABEL = max(map(len, LEVELS)) + 4
+_NO_BREAK = "\N{NO-BREAK SPACE}"
 _NEVER = "nothing in the capture to apply it to"
 
 
@@ -133,8 +134,14 @@ def _rules(tallies: Sequence[Tally], width: int | None) -> Iterator[str]:
     evaluated = [tally for tally in tallies if evaluations(tally)]
     held = [tally for tally in evaluated if tally.held == evaluations(tally)]
     failed = [tally for tally in evaluated if tally.held != evaluations(tally)]
-    yield from _listed("did not always hold", map(_failed, failed), width)
-    yield from _listed("held, with how often", (f"{tally.rule.id} {tally.held:,}" for tally in held), width)
+    if failed:
+        yield "  did not always hold:"
+    for tally in failed:
+        yield from wrapped(_failed(tally), width, "    ", "      ")
+    if held:
+        yield "  held, with how often:"
+    for _, of_group in groupby(held, key=lambda tally: group(tally.rule.id)):
+        yield from _items("", "  ", ((tally.rule.id, tally.held) for tally in of_group), width)
     yield from _unevaluated("not evaluated every time", [tally for tally in evaluated if tally.not_evaluated], width)
     yield from _unevaluated("never evaluated", [tally for tally in tallies if not evaluations(tally)], width)
 
@@ -146,14 +153,7 @@ def _failed(tally: Tally) -> str:
         (tally.observations, "observation"),
     )
     found = ", ".join(counted(count, noun) for count, noun in counts if count)
-    return f"{tally.rule.id} {found}, held {tally.held:,}"
-
-
-def _listed(title: str, items: Iterable[str], width: int | None) -> Iterator[str]:
-    listed = list(items)
-    if listed:
-        separator = "; " if any("," in item.partition(" ")[2] for item in listed) else ", "
-        yield from wrapped(f"{title}: {separator.join(listed)}", width, "  ", "    ")
+    return f"{tally.rule.id}: {found}, held {counted(tally.held, 'time')}"
 
 
 def _unevaluated(title: str, tallies: Sequence[Tally], width: int | None) -> Iterator[str]:
@@ -161,14 +161,20 @@ def _unevaluated(title: str, tallies: Sequence[Tally], width: int | None) -> Ite
     if not tallies:
         return
     yield f"  {title}:"
-    by_reason: dict[Reason | None, list[str]] = {}
+    by_reason: dict[Reason | None, list[tuple[str, int]]] = {}
     for tally in tallies:
         reason = max(tally.not_evaluated, key=tally.not_evaluated.__getitem__, default=None)
-        count = sum(tally.not_evaluated.values())
-        by_reason.setdefault(reason, []).append(f"{tally.rule.id} {count:,}" if count else tally.rule.id)
-    for reason, ids in by_reason.items():
+        by_reason.setdefault(reason, []).append((tally.rule.id, sum(tally.not_evaluated.values())))
+    for reason, items in by_reason.items():
         why = _NEVER if reason is None else REASONS[reason]
-        yield from wrapped(f"{why}: {', '.join(ids)}", width, "    ", "      ")
+        yield from _items(f"{why}: ", ", ", items, width)
+
+
+def _items(before: str, between: str, items: Iterable[tuple[str, int]], width: int | None) -> Iterator[str]:
+    """Rules with how often; no line ends between the two."""
+    told = between.join(f"{id_}{_NO_BREAK}{count:,}" if count else id_ for id_, count in items)
+    for line in wrapped(before + told, width, "    ", "      "):
+        yield line.replace(_NO_BREAK, " ")
 
 
 def _conclusion(verdicts: Verdicts) -> str:
