@@ -126,6 +126,18 @@ def test_queued_request_is_received_only_when_its_receiver_has_its_term() -> Non
     assert names[request + 1] == ("BecomeFollower", "1")
 
 
+def test_leader_whose_election_was_not_captured_follows_nobody_first() -> None:
+    """What reaches it in its own term comes behind its election, however late its own first message is seen."""
+    lines = trace(Script().result(2, 1, 2, 5).append(1, 2, 2, (2, 5)).append(1, 2, 2, (2, 5)))
+    assert [name for name, nid in events(lines) if nid == "1"] == [
+        "InitState",
+        "BecomeLeader",
+        "SendAppendEntriesRequest",
+        "ReceiveAppendEntriesResponse",
+        "SendAppendEntriesRequest",
+    ]
+
+
 def test_commit_index_of_leader_and_follower() -> None:
     fields = {"term": 2, "prev_log_index": 2, "prev_log_term": 2, "leader_commit": 2}
     script = cluster().append(1, 3, 2, (2, 2)).say(1, 2, "AppendEntries", fields).result(2, 1, 2, 2)
