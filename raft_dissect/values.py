@@ -295,6 +295,18 @@ class Gap(NamedTuple):
     """Bytes behind them, up to the next message, that are of no use; None if there is nothing to find again."""
 
 
+MalformedPart = Literal["protocol", "address", "preamble", "header", "configuration"]
+
+
+class Malformed(NamedTuple):
+    """What no release writes like this."""
+
+    part: MalformedPart
+    """`protocol` and `address` of the handshake, the preamble of a message, its header, or the configuration in it."""
+    preamble: wire.Preamble | None
+    """What stands where a message must begin; None where the handshake does."""
+
+
 class Diagnostic(NamedTuple):
     """Something about the capture that a reader must know to trust the rest."""
 
@@ -310,6 +322,8 @@ class Diagnostic(NamedTuple):
     """Of `unfinished`: what was there of the message."""
     gap: Gap | None = None
     """Of `gap`: which packets stand around it, and what it cost."""
+    malformed: Malformed | None = None
+    """Of `malformed`: what is."""
 
 
 Event = Message | Diagnostic | StreamOpened | StreamClosed | TransportEvent

@@ -129,7 +129,7 @@ def test_configuration(vector: Vector) -> None:
 def test_handshake(vector: Vector) -> None:
     opening = wire.recognise(vector.data)
     assert opening.handshake is not None
-    kind, protocol, id_, address, length = opening.handshake
+    kind, protocol, id_, address, length, _ = opening.handshake
     assert (protocol, id_, address) == (
         vector.fields["protocol"],
         vector.fields["id"],

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from raft_dissect.audit.verdicts import Finding
     from raft_dissect.cluster.facts import ClusterFacts
     from raft_dissect.columns import MessageBatch
-    from raft_dissect.values import Event, Place
+    from raft_dissect.values import Event, Place, Stream
 
 
 def together(audits: Sequence[ClusterAudit], off: Collection[str] = ()) -> Verdicts:
@@ -73,11 +73,11 @@ class ClusterAudit:
         if isinstance(event, Message):
             self._message(event)
         elif isinstance(event, StreamOpened):
-            line = self._line(event)
+            line = self._line(event.stream, event.place)
             for group in self._groups:
                 group.opened(line, event.place)
         elif isinstance(event, StreamClosed):
-            line = self._line(event)
+            line = self._line(event.stream, event.place)
             for group in self._groups:
                 group.closed(line, event.place, event.reason)
             self.knowledge.lines.closed(line, event.place, event.reason)
@@ -87,10 +87,10 @@ class ClusterAudit:
         else:
             self._diagnostic(event)
 
-    def _line(self, event: Message | StreamOpened | StreamClosed) -> Line:
+    def _line(self, stream: Stream, place: Place) -> Line:
         servers = self._servers
-        sender, receiver = servers.sender(event.stream), servers.receiver(event.stream)
-        return self.knowledge.lines.line(event.stream, event.place, sender.id, receiver.id)
+        sender, receiver = servers.sender(stream), servers.receiver(stream)
+        return self.knowledge.lines.line(stream, place, sender.id, receiver.id)
 
     def _found(self, finding: Finding) -> None:
         """Something was found: keep which layouts those whom it names have written by now, for they may be upgraded."""
@@ -132,11 +132,18 @@ class ClusterAudit:
         lines = self.knowledge.lines
         if diagnostic.kind in ("file_damaged", "file_truncated"):
             lines.lost_everywhere(diagnostic.place)
-        elif diagnostic.stream is not None and (line := lines.known(diagnostic.stream)) is not None:
-            if loses_messages(diagnostic) or diagnostic.kind == "unfinished":
-                lines.lost(line, diagnostic.place)
-            for group in self._groups:
-                group.diagnostic(line, diagnostic)
+            return
+        if diagnostic.stream is None:
+            return
+        line = lines.known(diagnostic.stream)
+        if line is None and diagnostic.kind == "malformed":
+            line = self._line(diagnostic.stream, diagnostic.place)
+        if line is None:
+            return
+        for group in self._groups:
+            group.diagnostic(line, diagnostic)
+        if loses_messages(diagnostic) or diagnostic.kind == "unfinished":
+            lines.lost(line, diagnostic.place)
 
     def facts(self, end_ns: int) -> ClusterFacts | None:
         """What the report knows of the cluster; None when there was no message."""

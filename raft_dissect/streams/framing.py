@@ -10,13 +10,13 @@ from raft_dissect import wire
 from raft_dissect.streams.gaps import Gaps, Hole
 from raft_dissect.streams.payload import sink_for
 from raft_dissect.streams.reassembly import UNKNOWN
-from raft_dissect.values import Diagnostic, Message, StreamClosed, StreamOpened
+from raft_dissect.values import Diagnostic, Malformed, Message, StreamClosed, StreamOpened
 from raft_dissect.wire import table
 
 if TYPE_CHECKING:
     from raft_dissect.streams.payload import PayloadSink
     from raft_dissect.streams.reassembly import Chunk
-    from raft_dissect.values import DiagnosticKind, Event, Place, Stream, StreamEnd
+    from raft_dissect.values import DiagnosticKind, Event, MalformedPart, Place, Stream, StreamEnd
 
 _PREAMBLE = table.PREAMBLE_LENGTH
 _TERM = 8
@@ -259,14 +259,43 @@ class Framer:
             return True
         if opening.kind == "more":
             return False
-        if opening.kind != "unknown":
-            self.kind = opening.kind
+        if opening.kind == "unknown":
+            return self._open_broken()
+        self.kind = opening.kind
         if opening.kind == "http":
             # The dqlite protocol may follow, once the other side has agreed to it.
             self._drop(opening.length)
             return True
         self._ignore()
         return False
+
+    def _open_broken(self) -> bool:
+        """Take a handshake that is none, if a message follows it: else this is not Raft."""
+        broken = wire.broken_handshake(bytes(self._buffer[:_MAX_OPENING]))
+        if broken == "more":
+            return False
+        follows = broken is not None and self._message_stands(broken.length)
+        if follows is None:
+            return False
+        if broken is None or not follows:
+            self._ignore()
+            return False
+        self._recognised()
+        self._tell_malformed(f"handshake: {broken.detail}", broken.part, None)
+        self._go_on_after_opening(broken.length)
+        return True
+
+    def _message_stands(self, start: int) -> bool | None:
+        """Whether a message that is consistent stands at this place of the buffer; None to wait for its header."""
+        preamble = wire.decode_preamble(self._buffer, start)
+        if preamble is None:
+            return None if _can_begin(bytes(self._buffer[start:])) else False
+        if not wire.is_plausible(preamble.type, preamble.version, preamble.header_length):
+            return False
+        start += _PREAMBLE
+        size = min(preamble.header_length, _FIRST_LOOK)
+        header = bytes(self._buffer[start : start + size])
+        return None if len(header) < size else wire.is_consistent(preamble, header)
 
     def _open_midway(self, final: bool) -> bool:
         """Begin with a handshake if there is one at the buffer's start, else look for a message from there on."""
@@ -318,7 +347,8 @@ class Framer:
         if preamble is None:
             return False
         if not _acceptable(preamble):
-            self._malformed(f"no message: type {preamble.type}, header of {preamble.header_length} bytes")
+            detail = f"no message: type {preamble.type}, header of {preamble.header_length} bytes"
+            self._malformed(detail, "preamble", preamble)
             return True
         if len(self._buffer) < _PREAMBLE + preamble.header_length:
             return False
@@ -333,13 +363,13 @@ class Framer:
         try:
             message.payload_length = wire.payload_length(preamble.type, message.header)
         except wire.MalformedError as error:
-            self._malformed(f"{message.name}: {error.detail}")
+            self._malformed(f"{message.name}: {error.detail}", "header", preamble)
             return
         if message.type in table.RESERVED:
             message.payload_length = None
         if message.type == table.INSTALL_SNAPSHOT and message.configuration is None:
             detail = "InstallSnapshot: the configuration does not decode"
-            self._report("malformed", self._marks[0][2], message.offset, None, detail)
+            self._tell_malformed(detail, "configuration", preamble)
         self._begin(message, size, message.payload_length or 0, held)
 
     def _cut_message(self) -> Message | None:
@@ -351,7 +381,7 @@ class Framer:
         try:
             message.payload_length = message.decoded.payload_length
         except wire.MalformedError as error:
-            self._malformed(f"{message.name}: {error.detail}")
+            self._malformed(f"{message.name}: {error.detail}", "header", preamble)
             return None
         return message
 
@@ -483,9 +513,9 @@ class Framer:
         self._quiet = cut
         self.state = _LOST
 
-    def _malformed(self, detail: str) -> None:
+    def _malformed(self, detail: str, part: MalformedPart, preamble: wire.Preamble) -> None:
         """The bytes at the buffer's start contradict themselves; the stream goes on at the next message."""
-        self._report("malformed", self._marks[0][2], self._offset(self._position), None, detail)
+        self._tell_malformed(detail, part, preamble)
         self._seek(cut=False)
         self._searched = 1
 
@@ -643,6 +673,12 @@ class Framer:
         else:
             return
         self._events.append(Diagnostic("unfinished", place, self.stream, offset, size, detail, message))
+
+    def _tell_malformed(self, detail: str, part: MalformedPart, preamble: wire.Preamble | None) -> None:
+        """Tell what is wrong with the bytes at the buffer's start."""
+        place, offset = self._marks[0][2], self._offset(self._position)
+        malformed = Malformed(part, preamble)
+        self._events.append(Diagnostic("malformed", place, self.stream, offset, None, detail, malformed=malformed))
 
     def _report(self, kind: DiagnosticKind, place: Place, offset: int | None, size: int | None, detail: str) -> None:
         self._events.append(Diagnostic(kind, place, self.stream, offset, size, detail))

@@ -17,14 +17,23 @@ from raft_dissect.wire.codec import (
 )
 from raft_dissect.wire.configuration import Server, decode_configuration, encode_configuration, printable
 from raft_dissect.wire.errors import MalformedError
-from raft_dissect.wire.handshake import Handshake, Opening, encode_handshake, recognise
+from raft_dissect.wire.handshake import (
+    BrokenHandshake,
+    Handshake,
+    Opening,
+    broken_handshake,
+    encode_handshake,
+    recognise,
+)
 from raft_dissect.wire.table import LAYOUTS, MESSAGE_NAMES, MESSAGE_NUMBERS, MESSAGES
+from raft_dissect.wire.unused import Unused, configuration_padding, unused_bytes
 
 __all__ = [
     "LAYOUTS",
     "MESSAGES",
     "MESSAGE_NAMES",
     "MESSAGE_NUMBERS",
+    "BrokenHandshake",
     "DecodedMessage",
     "Entry",
     "Handshake",
@@ -33,6 +42,9 @@ __all__ = [
     "Opening",
     "Preamble",
     "Server",
+    "Unused",
+    "broken_handshake",
+    "configuration_padding",
     "decode_configuration",
     "decode_header",
     "decode_message",
@@ -46,5 +58,6 @@ __all__ = [
     "payload_length",
     "printable",
     "recognise",
+    "unused_bytes",
     "writers",
 ]

@@ -44,6 +44,15 @@ def decode_configuration(data: bytes) -> tuple[Server, ...]:
     are given as they are: real servers refuse them, a dissector shows them.
     Raises MalformedError when the bytes end before the last server does, or for another format.
     """
+    return _decode(data)[0]
+
+
+def configuration_length(data: bytes) -> int:
+    """Bytes of a configuration without the padding behind its last server; raises as `decode_configuration` does."""
+    return _decode(data)[1]
+
+
+def _decode(data: bytes) -> tuple[tuple[Server, ...], int]:
     if len(data) < _HEAD.size:
         raise MalformedError(f"a configuration of {len(data)} bytes is shorter than its first two fields")
     format_, n_servers = _HEAD.unpack_from(data)
@@ -56,7 +65,7 @@ def decode_configuration(data: bytes) -> tuple[Server, ...]:
     for _ in range(n_servers):
         server, offset = _decode_server(data, offset)
         servers.append(server)
-    return tuple(servers)
+    return tuple(servers), offset
 
 
 def _decode_server(data: bytes, offset: int) -> tuple[Server, int]:

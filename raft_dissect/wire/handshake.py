@@ -12,6 +12,8 @@ HandshakeKind = Literal["raft", "dqlite"]
 _RAFT = struct.Struct("<QQQ")
 _DQLITE = struct.Struct("<QIBBHQ")
 _CLIENT = struct.Struct("<QIBBH")
+_MAX_PROTOCOL = 256
+"""A larger number is no version of the protocol that somebody may have made up."""
 _MAX_ADDRESS = 4096
 """Bytes. No release limits an address; the longest that resolves is NI_MAXHOST + NI_MAXSERV = 1057 bytes."""
 MAX_HTTP_HEAD = 64 * 1024
@@ -28,6 +30,8 @@ class Handshake(NamedTuple):
     """The server's own advertised address, as text; not where the connection comes from."""
     length: int
     """Bytes on the wire."""
+    stale: bytes = b""
+    """What stands behind the address's NUL, if it is not all zero: memory of the sender, of no meaning."""
 
 
 class Opening(NamedTuple):
@@ -38,6 +42,16 @@ class Opening(NamedTuple):
     handshake: Handshake | None = None
     length: int = 0
     """Bytes to skip before what follows: of the handshake, or of the HTTP head."""
+
+
+class BrokenHandshake(NamedTuple):
+    """What has the shape of a handshake, and is one that every receiver refuses or cannot read."""
+
+    part: Literal["protocol", "address"]
+    detail: str
+    """What is wrong with it."""
+    length: int
+    """Bytes on the wire: a message may follow them."""
 
 
 _MORE = Opening("more")
@@ -129,7 +143,7 @@ def _with_address(data: bytes, cut: Handshake, start: int, missing: int) -> Open
     length = cut.length - start
     if not 8 <= length <= _MAX_ADDRESS or length % 8:
         return _UNKNOWN
-    address, nul, _ = data[start : cut.length].partition(b"\0")
+    address, nul, padding = data[start : cut.length].partition(b"\0")
     text = printable(address)
     if not address.isascii() or "\\" in text or (nul and not address):
         return _UNKNOWN
@@ -137,7 +151,45 @@ def _with_address(data: bytes, cut: Handshake, start: int, missing: int) -> Open
         return Opening("handshake", cut, cut.length) if len(data) + missing >= cut.length else _MORE
     if not nul or length - len(address) > 8:
         return _UNKNOWN
-    return Opening("handshake", cut._replace(address=text), cut.length)
+    stale = padding if any(padding) else b""
+    return Opening("handshake", cut._replace(address=text, stale=stale), cut.length)
+
+
+def broken_handshake(data: bytes) -> BrokenHandshake | Literal["more"] | None:
+    """Say what is wrong with a handshake that `recognise` does not know; `more` when more bytes are needed.
+
+    Many numbers have its shape, so it is one only if a message stands behind it.
+    """
+    (protocol,) = struct.unpack_from("<Q", data.ljust(8, b"\0"))
+    if protocol >= _MAX_PROTOCOL and protocol not in _PROTOCOLS:
+        return None
+    if len(data) < _RAFT.size:
+        return "more"
+    _, words, request, _, _, _ = _DQLITE.unpack_from(data.ljust(_DQLITE.size, b"\0"))
+    _, _, address_length = _RAFT.unpack_from(data)
+    if request == table.DQLITE_CONNECT and 1 < words <= _MAX_ADDRESS // 8:
+        start, length = _DQLITE.size, words * 8 + 16
+    elif 0 < address_length <= _MAX_ADDRESS:
+        start, length = _RAFT.size, _RAFT.size + address_length
+    else:
+        return None
+    if len(data) < length:
+        return "more"
+    if protocol not in _PROTOCOLS:
+        return BrokenHandshake("protocol", f"protocol {protocol}, not 1", length)
+    return BrokenHandshake("address", _wrong_address(data[start:length]), length)
+
+
+def _wrong_address(data: bytes) -> str:
+    """What is wrong with the bytes of an address that `recognise` does not take for one."""
+    address, nul, _ = data.partition(b"\0")
+    if not nul:
+        return f"an address of {len(data)} bytes without a NUL at its end"
+    if len(data) % 8:
+        return f"an address of {len(data)} bytes, no multiple of 8"
+    if not address:
+        return "an address without a character"
+    return f"an address of {len(address)} characters in {len(data)} bytes, or one that is no text"
 
 
 def encode_handshake(kind: HandshakeKind, id_: int, address: str, protocol: int = 1) -> bytes:
