@@ -4,11 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raft_dissect.audit.rules import commit, log_matching, monotonicity, replication
+from raft_dissect.audit.rules import (
+    commit,
+    encoding,
+    log_matching,
+    monotonicity,
+    replication,
+    transport,
+)
 
 if TYPE_CHECKING:
     from raft_dissect.audit.group import Group
     from raft_dissect.audit.rule import Rule
 
-GROUPS: tuple[type[Group], ...] = (monotonicity.Monotonicity, log_matching.LogMatching, replication.Replication, commit.Commit)
-RULES: tuple[Rule, ...] = (*monotonicity.RULES, *log_matching.RULES, *replication.RULES, *commit.RULES)
+GROUPS: tuple[type[Group], ...] = (
+    encoding.Encoding,
+    transport.Transport,
+    monotonicity.Monotonicity,
+    log_matching.LogMatching,
+    replication.Replication,
+    commit.Commit,
+)
+RULES: tuple[Rule, ...] = (
+    *encoding.RULES,
+    *transport.RULES,
+    *monotonicity.RULES,
+    *log_matching.RULES,
+    *replication.RULES,
+    *commit.RULES,
+)

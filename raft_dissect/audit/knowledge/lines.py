@@ -16,6 +16,8 @@ _MAX_OVER = 64
 """Connections of one server to another that are over and still remembered."""
 _MAX_UNKNOWN = 4096
 """Connections that are remembered although it is not known between whom they are."""
+_SYNCHRONOUS = 2
+"""Messages that follow one another, after which it is certain that the next one begins where the last one ends."""
 
 
 class Line:
@@ -31,6 +33,7 @@ class Line:
         "ends_term",
         "first",
         "first_term",
+        "framed",
         "from_start",
         "highest_place",
         "highest_term",
@@ -38,6 +41,7 @@ class Line:
         "lost",
         "messages",
         "named",
+        "next_offset",
         "reason",
         "receiver",
         "sender",
@@ -52,6 +56,10 @@ class Line:
         """Whether its first message is known to be the first one."""
         self.named = stream.handshake is not None
         """Whether its handshake says who sends."""
+        self.next_offset = None if stream.handshake is None else stream.handshake.length
+        """Where in the stream the next message must begin; None when that is not known."""
+        self.framed = 0 if stream.handshake is None else _SYNCHRONOUS
+        """Messages that followed one another without a break, up to the last; a handshake counts as enough."""
         self.first = place
         self.last = place
         """The latest packet that completed a message: all that was sent before it is known, or `lost`."""
@@ -74,6 +82,10 @@ class Line:
         self.messages = 0
         self.end: Place | None = None
         self.reason: StreamEnd | None = None
+
+    def synchronous(self, offset: int | None) -> bool:
+        """Whether a message must begin at this offset of the stream, so that other bytes there are nobody's mistake."""
+        return self.framed >= _SYNCHRONOUS and (offset is None or offset == self.next_offset)
 
 
 class Lines:
@@ -128,6 +140,7 @@ class Lines:
         """A message was complete."""
         place, term = step.place, step.term if step.real else None
         line.messages += 1
+        _frames(line, step)
         line.last = max(line.last, place)
         if line.messages == 1:
             line.first_term = term
@@ -139,6 +152,7 @@ class Lines:
     def lost(self, line: Line, place: Place) -> None:
         """Messages may be missing before a place."""
         line.lost = place if line.lost is None else max(line.lost, place)
+        line.framed = 0
 
     def lost_everywhere(self, place: Place) -> None:
         """The capture itself is damaged."""
@@ -180,6 +194,17 @@ class Lines:
             and (line.end is None or line.end.time_ns >= began_ns)
             for line in self._unknown.values()
         )
+
+
+def _frames(line: Line, step: Step) -> None:
+    message = step.message
+    follows = message.offset is None or message.offset == line.next_offset
+    line.framed = line.framed + 1 if follows else 1
+    size = message.payload_length
+    if size is None:
+        line.framed, line.next_offset = 0, None
+    elif message.offset is not None:
+        line.next_offset = message.offset + table.PREAMBLE_LENGTH + message.preamble.header_length + size
 
 
 def _appends(line: Line, step: Step) -> None:
