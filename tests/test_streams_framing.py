@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from typing import TYPE_CHECKING
 
 import pytest
@@ -334,3 +335,53 @@ def test_a_message_is_complete_with_the_last_packet_that_it_needs_whatever_their
         [*connection.opening(), first, *connection.segments(data[60:], [92], 60), connection.data(40, data[40:60])]
     )
     assert [(message.first.frame, message.place.frame) for message in late.messages] == [(6, 6), (5, 5)]
+
+
+# --- Handshakes that every receiver refuses ---
+
+
+@pytest.mark.parametrize(
+    ("broken", "detail"),
+    [
+        (b"\x02" + HANDSHAKE.data[1:], "handshake: protocol 2, not 1"),
+        (
+            struct.pack("<QQQ", 1, 1, 16) + b"10.77.77.10:9001",
+            "handshake: an address of 16 bytes without a NUL at its end",
+        ),
+        (struct.pack("<QQQ", 1, 7, 15) + b"10.77.77.1:900\0", "handshake: an address of 15 bytes, no multiple of 8"),
+        (struct.pack("<QQQ", 1, 7, 8) + bytes(8), "handshake: an address without a character"),
+        (wire.encode_handshake("dqlite", 7, "10.77.77.1:9001", 2), "handshake: protocol 2, not 1"),
+    ],
+)
+@pytest.mark.parametrize("sizes", [[1448], [5], [1]])
+def test_a_broken_handshake_is_told_where_a_message_stands_behind_it(
+    broken: bytes, detail: str, sizes: list[int]
+) -> None:
+    result = run(Connection().whole(broken + HEARTBEAT.data + RESULT.data, sizes))
+    assert [message.type for message in result.messages] == [1, 2]
+    (malformed,) = result.diagnostics
+    assert (malformed.kind, malformed.offset, malformed.detail) == ("malformed", 0, detail)
+    assert result.messages[0].offset == len(broken)
+    assert result.statistics.streams["raft"] == 1
+
+
+@pytest.mark.parametrize("behind", [b"", bytes(100), b"GET / HTTP/1.1\r\n\r\n" * 9])
+@pytest.mark.parametrize("sizes", [[1448], [5]])
+def test_what_only_looks_like_a_broken_handshake_is_no_raft(behind: bytes, sizes: list[int]) -> None:
+    broken = b"\x02" + HANDSHAKE.data[1:]
+    result = run(Connection().whole(broken + behind, sizes))
+    assert result.events == []
+    assert result.statistics.streams["unknown"] == 1
+
+
+def test_a_client_of_dqlite_stays_one_while_it_could_be_a_broken_handshake() -> None:
+    """The number 41 in its first request is where a handshake has the length of its address."""
+    client = struct.pack("<QIBBH", 1, 1, 0, 0, 0) + struct.pack("<QIBBHQ", 41, 1, 1, 0, 0, 41)
+    connection = Connection()
+    for frames in (
+        connection.whole(client),
+        [*connection.opening(), connection.data(0, client[:24]), connection.data(32, client[32:]), connection.fin(48)],
+    ):
+        result = run(frames)
+        assert result.events == []
+        assert result.statistics.streams["dqlite_client"] == 1

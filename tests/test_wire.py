@@ -339,3 +339,20 @@ def test_the_structs_are_those_of_the_table() -> None:
     one = wire.encode_configuration([wire.Server(1, "1", 1)])
     fixed = sum(field.size for field in (*table.CONFIGURATION, *table.SERVER))
     assert len(one) == 24 == (fixed + len("1") + 1 + 7) // 8 * 8
+
+
+@pytest.mark.parametrize("vector", vectors.load("raft_message"), ids=by_name)
+def test_unused_bytes_are_those_that_the_encoders_do_not_write(vector: Vector) -> None:
+    """Every byte that real encoders leave as it was is one of them, apart from the data of barriers."""
+    preamble = wire.decode_preamble(vector.data)
+    assert preamble is not None
+    marked = bytearray(vector.data)
+    end = 16 + preamble.header_length
+    stale = 0
+    for offset, size in vector.uninitialised:
+        inside = range(offset, min(offset + size, end))
+        stale += len(inside)
+        for place in inside:
+            marked[place] = 0xAA
+    unused = b"".join(part.data for part in wire.unused_bytes(preamble, bytes(marked[16:end])))
+    assert unused.count(0xAA) == stale

@@ -34,7 +34,10 @@ def loses_messages(diagnostic: Diagnostic) -> bool:
     """Whether messages may be missing where the capture has this to say of a stream."""
     if diagnostic.kind == "gap":
         return diagnostic.gap is None or diagnostic.gap.cost in ("framing", "unframed")
-    return diagnostic.kind in ("malformed", "limit")
+    malformed = diagnostic.malformed
+    if malformed is not None:
+        return malformed.part in ("preamble", "header")  # of what else is malformed the message is there
+    return diagnostic.kind == "limit"
 
 
 def replicated(

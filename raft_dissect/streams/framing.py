@@ -241,7 +241,7 @@ class Framer:
     def _decide(self, missing: int) -> None:
         """The next bytes will not come: judge by those that are there. `missing` bytes of them are known to exist."""
         if self.state == _OPENING and self._buffer:
-            self._open(missing)
+            self._open(missing, final=True)
         if self.state == _MIDWAY and self._buffer:
             self._open_midway(final=True)
         while (self.state == _UNSURE and self._confirm(final=True)) or (
@@ -252,16 +252,17 @@ class Framer:
 
     # What the first bytes say
 
-    def _open(self, missing: int) -> bool:
+    def _open(self, missing: int, final: bool = False) -> bool:
         opening = wire.recognise(bytes(self._buffer), missing)
         if opening.handshake is not None:
             self._introduce(opening.handshake)
             return True
         if opening.kind == "more":
             return False
-        if opening.kind == "unknown":
-            return self._open_broken()
-        self.kind = opening.kind
+        if opening.kind != "unknown":
+            self.kind = opening.kind
+        if opening.kind in ("unknown", "dqlite_client"):
+            return self._open_broken(final)
         if opening.kind == "http":
             # The dqlite protocol may follow, once the other side has agreed to it.
             self._drop(opening.length)
@@ -269,15 +270,16 @@ class Framer:
         self._ignore()
         return False
 
-    def _open_broken(self) -> bool:
-        """Take a handshake that is none, if a message follows it: else this is not Raft."""
+    def _open_broken(self, final: bool) -> bool:
+        """Take a handshake that is none, if a message follows it: else this is not Raft.
+
+        With an id like 1 its first bytes are the same as those of a client of dqlite.
+        """
         broken = wire.broken_handshake(bytes(self._buffer[:_MAX_OPENING]))
-        if broken == "more":
+        follows = None if broken == "more" else broken is not None and self._message_stands(broken.length)
+        if follows is None and not final:
             return False
-        follows = broken is not None and self._message_stands(broken.length)
-        if follows is None:
-            return False
-        if broken is None or not follows:
+        if broken is None or broken == "more" or not follows:
             self._ignore()
             return False
         self._recognised()

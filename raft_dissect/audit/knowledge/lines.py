@@ -46,6 +46,7 @@ class Line:
         "receiver",
         "sender",
         "stream",
+        "unbroken",
     )
 
     def __init__(self, stream: Stream, place: Place) -> None:
@@ -60,6 +61,8 @@ class Line:
         """Where in the stream the next message must begin; None when that is not known."""
         self.framed = 0 if stream.handshake is None else _SYNCHRONOUS
         """Messages that followed one another without a break, up to the last; a handshake counts as enough."""
+        self.unbroken = stream.handshake is not None
+        """Whether all messages since its handshake followed one another."""
         self.first = place
         self.last = place
         """The latest packet that completed a message: all that was sent before it is known, or `lost`."""
@@ -152,7 +155,7 @@ class Lines:
     def lost(self, line: Line, place: Place) -> None:
         """Messages may be missing before a place."""
         line.lost = place if line.lost is None else max(line.lost, place)
-        line.framed = 0
+        line.framed, line.unbroken = 0, False
 
     def lost_everywhere(self, place: Place) -> None:
         """The capture itself is damaged."""
@@ -200,9 +203,10 @@ def _frames(line: Line, step: Step) -> None:
     message = step.message
     follows = message.offset is None or message.offset == line.next_offset
     line.framed = line.framed + 1 if follows else 1
+    line.unbroken = line.unbroken and follows
     size = message.payload_length
     if size is None:
-        line.framed, line.next_offset = 0, None
+        line.framed, line.unbroken, line.next_offset = 0, False, None
     elif message.offset is not None:
         line.next_offset = message.offset + table.PREAMBLE_LENGTH + message.preamble.header_length + size
 

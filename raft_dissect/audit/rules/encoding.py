@@ -238,12 +238,14 @@ class Encoding(Group):
         self._shapes: set[tuple[int, int, int, bool]] = set()
         self._leaks: dict[int | str, Leaks] = {}
         self._carriers: dict[int, tuple[Place, str, int]] = {}  # of each stream, its last message if it had a payload
+        self._doubtful: set[int] = set()  # streams whose last message has an error, so that its end is not certain
         self._firsts: dict[tuple[ServerName, ServerName, str], Place] = {}
 
     # What is told
 
     def message(self, step: Step) -> None:
         """A message, complete or partial."""
+        self._doubtful.discard(step.message.stream.number)
         if not step.line.synchronous(step.message.offset):
             for rule in (TYPE, LENGTH, VERSION):
                 self.judge.skip(rule, "begun_midway" if step.line.lost is None else "gap")
@@ -276,6 +278,7 @@ class Encoding(Group):
     def closed(self, line: Line, place: Place, reason: StreamEnd) -> None:  # noqa: ARG002  # what every group is told
         """A connection ended."""
         self._carriers.pop(line.stream.number, None)
+        self._doubtful.discard(line.stream.number)
 
     def diagnostic(self, line: Line, diagnostic: Diagnostic) -> None:
         """Something is missing or wrong on a connection."""
@@ -284,6 +287,7 @@ class Encoding(Group):
             self._malformed(line, diagnostic, malformed, malformed.preamble)
         elif diagnostic.kind == "unfinished" and message is not None and line.synchronous(message.offset):
             self._too_long(line, message.preamble, message.first)
+            self._too_much(line, message.name, message.payload_length or 0, message.first)
 
     def end(self, facts: ClusterFacts) -> None:
         """The capture is over, and this is what the report says of it."""
@@ -368,7 +372,7 @@ class Encoding(Group):
 
     def _malformed(self, line: Line, diagnostic: Diagnostic, malformed: Malformed, preamble: wire.Preamble) -> None:
         rule = _broken_rule(malformed, preamble)
-        if not line.synchronous(diagnostic.offset):
+        if not line.synchronous(diagnostic.offset) or line.stream.number in self._doubtful:
             self.judge.skip(rule, "begun_midway" if line.lost is None else "gap")
             return
         carrier = self._carriers.get(line.stream.number)
@@ -385,7 +389,7 @@ class Encoding(Group):
             diagnostic.place,
             text,
             Subject(line.sender, line.receiver),
-            sure=line.named,
+            sure=line.unbroken,
             severity="note" if rule is TYPE and preamble.version not in _VERSIONS and _is_sane(preamble) else None,
             evidence=evidence,
         )
@@ -457,14 +461,27 @@ class Encoding(Group):
         size = step.message.payload_length
         if size is None:
             self.judge.skip(PAYLOAD, "cut_short")
-        elif size > _MAX_PAYLOAD:
-            after = f"; dqlite closes the connection for more than {_MAX_PAYLOAD}"
-            self._find(PAYLOAD, step, f"{what} of {size} bytes", after, severity="warning", about="long")
+        elif self._too_much(step.line, what, size, step.place):
+            pass
         elif not size and step.type == table.APPEND_ENTRIES:
             after = ", of which none has data: most releases free memory then that they never set"
             self._find(PAYLOAD, step, what, after, severity="warning", about="empty")
         else:
             self.judge.hold(PAYLOAD)
+
+    def _too_much(self, line: Line, what: str, size: int, place: Place) -> bool:
+        if size <= _MAX_PAYLOAD:
+            return False
+        self.judge.find(
+            PAYLOAD,
+            place,
+            f"{capital(sender_of(line))} sends {what} of {size} bytes to {receiver_of(line)}; dqlite closes the "
+            f"connection for more than {_MAX_PAYLOAD}.",
+            Subject(line.sender, line.receiver),
+            severity="warning",
+            about="long",
+        )
+        return True
 
     def _barrier(self, step: Step, index: int, size: int) -> None:
         if size == _BARRIER_SIZE:
@@ -620,12 +637,14 @@ class Encoding(Group):
         about: object = None,
     ) -> None:
         """Tell that a server sends something to another, and what is wrong with it."""
+        if (severity or rule.severity) == "error":
+            self._doubtful.add(step.message.stream.number)
         self.judge.find(
             rule,
             step.place,
             f"{capital(sender_of(step.line))} sends {what} to {receiver_of(step.line)}{after}.",
             step.subject(),
-            sure=step.sure,
+            sure=step.sure and step.line.unbroken,
             severity=severity,
             about=about,
         )

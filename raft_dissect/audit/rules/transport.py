@@ -144,7 +144,7 @@ class Transport(Group):
         self._reconnects = Reconnects()
         self._open: dict[int, Attempt] = {}  # by stream
         self._storms: list[tuple[Storm, int | None, Endpoint]] = []  # whose cause only the end can tell
-        self._listeners: dict[Endpoint, int | None] = {}
+        self._listeners: dict[Endpoint, Line] = {}  # the latest connection to it
         self._tenants: dict[str, set[int]] = {}
 
     # What is told
@@ -222,7 +222,7 @@ class Transport(Group):
         """The capture is over, and this is what the report says of it."""
         unreadable = {(pair.writer, pair.reader): pair.messages for pair in facts.incompatible}
         for storm, sender, destination in self._storms:
-            messages = unreadable.get((sender or "", self._listeners.get(destination) or ""), ())
+            messages = unreadable.get((sender or "", self._listener(destination) or ""), ())
             self._tell(storm, sender, destination, messages)
         self._storms.clear()
 
@@ -342,9 +342,14 @@ class Transport(Group):
         stream = line.stream
         if line.sender is not None:
             _remember(self._tenants, stream.source.host, {*self._tenants.get(stream.source.host, ()), line.sender})
-        _remember(self._listeners, stream.destination, line.receiver)
+        _remember(self._listeners, stream.destination, line)
         attempt = self._open[stream.number] = Attempt(place)
         self._attempted((line.sender, stream.destination), attempt, line.sender, stream)
+
+    def _listener(self, destination: Endpoint) -> int | None:
+        """The server that listens somewhere, as far as it is known by now."""
+        line = self._listeners.get(destination)
+        return None if line is None else line.receiver
 
     def _refused(self, event: TransportEvent) -> None:
         stream = event.stream
@@ -384,7 +389,7 @@ class Transport(Group):
         """`unreadable` are the messages that the receiver's release cannot decode."""
         cause = storm.cause
         refused = cause.outcome == "refused"
-        receiver = self._listeners.get(destination)
+        receiver = self._listener(destination)
         who = capital(named("of an unknown id" if sender is None else sender))
         whom = named(str(destination) if receiver is None else receiver)
         does = "is on the host that tries to open" if refused else "opens"

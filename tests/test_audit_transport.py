@@ -1,0 +1,249 @@
+"""What the audit says of handshakes and connections."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from raft_dissect import wire
+from raft_dissect.dissection import Dissection
+from raft_dissect.values import Message, Packet
+from tests import captures, variants
+from tests.audits import errors, found, held, nobody_is_accused
+from tests.mutations import transcript
+from tests.packets import ACK, MILLISECOND, RST, SECOND, START, Address, Connection
+from tests.scripts import Script
+from tests.transformations import segments
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.mutations import Transcript, Utterance
+
+COWSQL = "s2-cowsql-0.22.1.pcap"
+CANONICAL = "s1-canon-0.18.1.pcap"
+PROXIES = "s4-ipv6-cowsql-0.22.1.pcap"
+MEMBERS = "s6-canon-0.18.1.pcap"
+FOLLOWER, LEADER = 1, 3
+"""Of CANONICAL."""
+
+
+def with_protocol_2(talk: Transcript) -> Utterance:
+    return talk.opening(FOLLOWER, LEADER).patch(0, b"\x02")
+
+
+def without_an_end_of_its_address(talk: Transcript) -> Utterance:
+    """`10.77.77.1:9001` has 15 bytes, so that its NUL is the last of 16."""
+    return talk.opening(FOLLOWER, LEADER).patch(-1, b"x")
+
+
+def without_an_address(talk: Transcript) -> Utterance:
+    return talk.opening(FOLLOWER, LEADER).patch(24, bytes(16))
+
+
+def with_an_address_of_an_odd_length(talk: Transcript) -> Utterance:
+    opening = talk.opening(FOLLOWER, LEADER).patch(16, (20).to_bytes(8, "little"))
+    opening.data += bytes(4)
+    return opening
+
+
+@pytest.mark.parametrize(
+    ("rule", "mutate"),
+    [
+        ("HS-01", with_protocol_2),
+        ("HS-02", without_an_end_of_its_address),
+        ("HS-02", without_an_address),
+        ("HS-02", with_an_address_of_an_odd_length),
+    ],
+)
+def test_a_handshake_is_refused(rule: str, mutate: Callable[[Transcript], Utterance]) -> None:
+    """Section 1.1: receivers close the connection, or read beyond the end of the address."""
+    talk = transcript(CANONICAL)
+    assert errors(talk.packets()) == []
+    opening = mutate(talk)
+    ((broken, verdict, frame, _),) = errors(talk.packets())
+    assert (broken, verdict, frame) == (rule, "violation", talk.frame(opening))
+
+
+def test_messages_behind_a_handshake_that_is_refused_are_given() -> None:
+    talk = transcript(CANONICAL)
+    whole = [event for event in Dissection(talk.packets()) if isinstance(event, Message)]
+    with_protocol_2(talk)
+    events = list(Dissection(talk.packets()))
+    assert len([event for event in events if isinstance(event, Message)]) == len(whole)
+
+
+def test_no_server_has_the_id_0() -> None:
+    talk = transcript(CANONICAL)
+    opening = talk.opening(FOLLOWER, LEADER).set_handshake(id=0)
+    refused = [error for error in errors(talk.packets()) if error[0].startswith("HS")]
+    assert refused == [("HS-02", "violation", talk.frame(opening), 0)]
+
+
+def test_a_server_moves_without_a_configuration_that_says_so() -> None:
+    talk = transcript(COWSQL)
+    assert found(talk.packets(), "HS-03") == []
+    second = talk.opening(1, 2, 1).set_handshake(address="10.77.77.9:9001")
+    findings = found(talk.packets(), "HS-03")
+    assert talk.frame(second) in {finding.place.frame for finding in findings}
+    assert any("Server 1 calls itself 10.77.77.9:9001" in finding.message for finding in findings)
+    assert {finding.severity for finding in findings} == {"warning"}
+
+
+def test_two_servers_advertise_one_address() -> None:
+    talk = transcript(CANONICAL)
+    opening = talk.opening(2, LEADER).set_handshake(id=7)
+    opening.data = opening.data.replace(b"10.77.77.2", b"10.77.77.1")
+    (finding,) = found(talk.packets(), "HS-03")
+    assert "Server 7 calls itself 10.77.77.1:9001, as server 1 did before" in finding.message or (
+        "Server 1 calls itself 10.77.77.1:9001, as server 7 did before" in finding.message
+    )
+
+
+def test_messages_go_one_way_on_a_connection() -> None:
+    talk = transcript(CANONICAL)
+    assert found(talk.packets(), "HS-04") == []
+    after = talk.find("AppendEntries", 10, sender=LEADER, receiver=FOLLOWER)
+    handshake = wire.encode_handshake("raft", FOLLOWER, "10.77.77.1:9001")
+    opening = talk.insert(handshake, FOLLOWER, LEADER, after=after, opening=True, backwards=True)
+    answer = talk.find("AppendEntriesResult", sender=FOLLOWER).data
+    talk.insert(answer, FOLLOWER, LEADER, after=opening, backwards=True)
+    (finding,) = found(talk.packets(), "HS-04")
+    assert (finding.severity, finding.place.frame) == ("warning", talk.frame(opening))
+    assert {finding.server, finding.peer} == {FOLLOWER, LEADER}
+
+
+def test_an_older_connection_is_used_on() -> None:
+    talk = transcript(CANONICAL)
+    assert found(talk.packets(), "HS-05") == []
+    begun = talk.find("AppendEntries", 40, sender=LEADER, receiver=FOLLOWER)
+    channel = begun.channel
+    client = channel.client._replace(port=channel.client.port + 1)
+    handshake = wire.encode_handshake("raft", LEADER, "10.77.77.3:9001")
+    talk.connect(LEADER, FOLLOWER, client, channel.server, begun.time_ns, handshake)
+    last = talk.find("AppendEntries", -1, sender=LEADER, receiver=FOLLOWER)
+    assert last.time_ns > begun.time_ns + 2 * SECOND
+    (finding,) = found(talk.packets(), "HS-05")
+    assert (finding.severity, finding.server, finding.peer) == ("note", LEADER, FOLLOWER)
+
+
+def test_a_candidate_asks_in_the_name_of_another() -> None:
+    """Figure 2 of the Raft paper: candidateId is the candidate requesting the vote."""
+    talk = transcript(CANONICAL)
+    message = talk.find("RequestVote").set(candidate_id=7)
+    mine = [error for error in errors(talk.packets()) if error[0].startswith("HS")]
+    assert mine == [("HS-06", "violation", talk.frame(message), message.sender)]
+
+
+def test_a_server_that_was_removed_connects_to_others() -> None:
+    """Server 1 was removed by entry 284, was not told of it, and asks 2 and 5 for votes."""
+    findings = found(MEMBERS, "HS-07")
+    assert [(finding.server, finding.peer, finding.severity) for finding in findings] == [
+        (1, 2, "note"),
+        (1, 5, "note"),
+    ]
+    assert all("is not in configuration 284" in finding.message for finding in findings)
+
+
+# --- Reconnects ---
+
+
+def connections(file: str, source: str, destination: str) -> list[int]:
+    """When a host sent another its SYNs, in nanoseconds."""
+    found = []
+    for segment in segments(captures.packets(file)):
+        hosts = tuple(":".join(f"{host[i] << 8 | host[i + 1]:x}" for i in range(0, 16, 2)) for host in segment.hosts)
+        if segment.opens and not segment.flags & ACK and hosts == (source, destination):
+            found.append(segment.packet.time_ns)
+    return found
+
+
+def test_a_proxy_in_front_of_a_server_that_is_down_makes_a_storm() -> None:
+    """The proxy takes each connection and closes it, since its server was killed; 2 and then 1 were leaders."""
+    findings = found(PROXIES, "HS-08")
+    assert [(finding.server, finding.peer, finding.severity) for finding in findings] == [
+        (2, 1, "warning"),
+        (1, 2, "warning"),
+    ]
+    for finding, killed in zip(findings, (1, 2), strict=True):
+        host = "fd77:77:0:0:0:0:0:{}"
+        times = connections(PROXIES, host.format(3 - killed), host.format(killed))
+        begun = finding.place.time_ns - 2 * MILLISECOND
+        storm = [time for time in times if begun <= time <= finding.evidence[-1].time_ns]
+        assert f"opens {len(storm)} connections" in finding.message
+        assert " ended " in finding.message
+
+
+def refused(step_ms: int, times: int) -> list[Packet]:
+    """Server 1 leads, and tries to connect to server 2, which is no more, every so often."""
+    script = Script().append(1, 2, 3, (2, 8)).result(2, 1, 3, 8).append(1, 3, 3, (2, 8)).result(3, 1, 3, 8)
+    script.at(100).kill(2)
+    packets = [(packet.time_ns, packet.data) for packet in script.packets()]
+    for number in range(times):
+        connection = Connection(Address("10.0.0.1", 50000 + number), Address("10.0.0.2", 9001))
+        time = START + (200 + number * step_ms) * MILLISECOND
+        packets.append((time, connection.syn()))
+        packets.append((time + MILLISECOND, connection.reply(0, b"", RST | ACK)))
+    packets.sort()
+    return [Packet(data, time, 1, len(data), number) for number, (time, data) in enumerate(packets, 1)]
+
+
+def test_refused_attempts_once_a_second_are_what_every_release_makes() -> None:
+    assert found(refused(1000, 20), "HS-08") == []
+
+
+def test_refused_attempts_ten_times_a_second_are_a_storm_whose_cause_is_that_nothing_listens() -> None:
+    (finding,) = found(refused(100, 20), "HS-08")
+    assert (finding.severity, finding.server, finding.peer) == ("note", 1, 2)
+    assert "20 connections to server 2 within 1.9 s" in finding.message
+    assert "20 were refused, since nothing listens at 10.0.0.2:9001" in finding.message
+
+
+def test_a_release_that_cannot_read_the_messages_is_named_as_the_cause() -> None:
+    """B24: canonical/raft 0.9 closes the connection at every result of cowsql/raft 0.22."""
+    script = Script("c-0.9.0").ask(1, 2, 3).vote(1, 2, 2, 0)
+    for number in range(8):
+        script.at(100 + number * 100)
+        script.layout = "c-0.9.0"
+        script.append(1, 2, 3, (1, 1))
+        script.layout = "w-0.22.1"
+        script.result(2, 1, 3, 1)
+        connection, offset = script._connections.pop((2, 1))
+        script._add(connection.reply(0, b"", RST | ACK, received=offset))
+    (finding,) = found(script.packets(), "HS-08")
+    assert (finding.severity, finding.server, finding.peer) == ("warning", 2, 1)
+    assert "ended after 1 message at most, of which the last was AppendEntriesResult" in finding.message
+    assert "the receiver's release cannot decode" in finding.message
+
+
+# --- What the capture lacks ---
+
+
+def test_missing_bytes_are_told_with_their_packets() -> None:
+    talk = transcript(CANONICAL)
+    lost = talk.frame(talk.find("AppendEntries", 30, sender=LEADER))
+    packets = [packet for packet in talk.packets() if packet.frame != lost]
+    (finding,) = found(packets, "TCP-01")
+    before, after = sorted(place.frame for place in finding.evidence)
+    assert before < lost < after
+    assert (finding.severity, finding.server) == ("note", LEADER)
+
+
+# --- Healthy captures ---
+
+
+def test_every_rule_is_evaluated_by_real_captures() -> None:
+    counts = held(captures.CLEAR)
+    rules = [*(f"HS-{number:02}" for number in range(1, 9)), "TCP-01"]
+    assert [rule for rule in rules if not counts[rule]] == []
+
+
+def test_connections_that_were_refused_in_healthy_captures_are_no_storm() -> None:
+    for file in ("s3-cowsql-0.22.1.pcap", "dq4-dqlite-1.18.6.pcap", COWSQL):
+        assert found(file, "HS-08") == []
+
+
+@pytest.mark.parametrize("file", variants.FILES)
+def test_nobody_is_accused_because_of_a_bad_capture(file: str) -> None:
+    nobody_is_accused(file, "HS")
