@@ -10,6 +10,7 @@ from raft_dissect.audit.rules import (
     log_matching,
     monotonicity,
     replication,
+    snapshot,
     transport,
 )
 
@@ -24,6 +25,7 @@ GROUPS: tuple[type[Group], ...] = (
     log_matching.LogMatching,
     replication.Replication,
     commit.Commit,
+    snapshot.Snapshots,
 )
 RULES: tuple[Rule, ...] = (
     *encoding.RULES,
@@ -32,4 +34,5 @@ RULES: tuple[Rule, ...] = (
     *log_matching.RULES,
     *replication.RULES,
     *commit.RULES,
+    *snapshot.RULES,
 )

@@ -24,6 +24,8 @@ Reason = Literal[
     "capture_end",
     "forgotten",
     "unknown_release",
+    "unknown_timers",
+    "not_hashed",
 ]
 """Why a rule was not evaluated for a subject."""
 
@@ -37,6 +39,8 @@ REASONS: dict[Reason, str] = {
     "capture_end": "the capture or the connection ends before it can be told",
     "forgotten": "it is so long ago that it was forgotten to save memory",
     "unknown_release": "it depends on the release, which the capture does not show",
+    "unknown_timers": "it depends on the timers, which the capture does not show",
+    "not_hashed": "the data would tell, and nobody asked to look at it",
 }
 
 

@@ -9,7 +9,9 @@ from raft_dissect.audit.knowledge.lines import Lines
 from raft_dissect.audit.knowledge.log import Committed, Entry, Log
 from raft_dissect.audit.knowledge.pairs import Pairs
 from raft_dissect.audit.knowledge.reigns import Reigns
+from raft_dissect.audit.knowledge.snapshots import Snapshots
 from raft_dissect.audit.knowledge.terms import Terms
+from raft_dissect.audit.knowledge.timers import Timers
 from raft_dissect.wire import table
 
 if TYPE_CHECKING:
@@ -32,9 +34,12 @@ class Knowledge:
         self.pairs = Pairs()
         self.log = Log()
         self.configurations = Configurations()
+        self.snapshots = Snapshots()
+        self.timers = Timers()
 
     def learn(self, step: Step) -> None:
         """Learn from a message."""
+        self.timers.message(step)
         self.lines.said(step.line, step)
         self.pairs.message(step)
         if step.sender is None or step.term is None:
@@ -45,6 +50,7 @@ class Knowledge:
                 self.terms.stands(step.sender, step.term)
         self.reigns.message(step)
         self.configurations.message(step)
+        self.snapshots.message(step)
         if step.type == table.APPEND_ENTRIES and step.whole:
             self._entries(step, step.sender, step.term)
 

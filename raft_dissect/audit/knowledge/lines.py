@@ -24,6 +24,8 @@ class Line:
     """One stream, as far as it was captured."""
 
     __slots__ = (
+        "appended_ns",
+        "appended_term",
         "commit",
         "commit_place",
         "commit_term",
@@ -73,6 +75,10 @@ class Line:
         self.highest_term = 0
         """The highest term that its sender has shown on it; the terms of pre-votes are none."""
         self.highest_place = place
+        self.appended_term: int | None = None
+        """The term of its last AppendEntries, as is `commit_term`."""
+        self.appended_ns = 0
+        """When that was complete."""
         self.commit_term: int | None = None
         """The term of its last AppendEntries."""
         self.commit = -1
@@ -213,6 +219,7 @@ def _frames(line: Line, step: Step) -> None:
 
 def _appends(line: Line, step: Step) -> None:
     commit, ends = step.fields.get("leader_commit", -1), step.ends
+    line.appended_term, line.appended_ns = step.term, step.place.time_ns
     if step.term != line.commit_term or commit > line.commit:
         line.commit_term, line.commit, line.commit_place = step.term, commit, step.place
     if ends is not None and (step.term != line.ends_term or ends > line.ends):
