@@ -8,6 +8,7 @@ from raft_dissect.audit.rules import (
     commit,
     encoding,
     log_matching,
+    membership,
     monotonicity,
     replication,
     snapshot,
@@ -26,6 +27,7 @@ GROUPS: tuple[type[Group], ...] = (
     replication.Replication,
     commit.Commit,
     snapshot.Snapshots,
+    membership.Membership,
 )
 RULES: tuple[Rule, ...] = (
     *encoding.RULES,
@@ -35,4 +37,5 @@ RULES: tuple[Rule, ...] = (
     *replication.RULES,
     *commit.RULES,
     *snapshot.RULES,
+    *membership.RULES,
 )

@@ -52,18 +52,31 @@ def times_without_a_leader(facts: ClusterFacts) -> Iterator[Finding]:
         seconds = seconds_between(interval.first, interval.last)
         if seconds < (_LONG_SECONDS if interval.cause == "start" else _SHORT_SECONDS):
             continue
-        before = next((one for one in reversed(facts.leaders) if one.last == interval.first), None)
-        after = next((one for one in facts.leaders if one.first == interval.last), None)
-        still = " until the end of the capture" if after is None else ""
+        before, after = around(facts, interval)
         yield Finding(
             "problem" if seconds >= _LONG_SECONDS or after is None else "warning",
             "no_leader",
-            f"No leader for {duration(seconds)}{still}{_after(interval, before)}{_rounds(facts, interval)}"
-            f"{_until(after)}.",
+            without_leader(facts, interval),
             _ADVICE[interval.cause],
             tuple(one.leader for one in (before, after) if one is not None),
             tuple(place for place in (interval.first, interval.last) if place.frame),
         )
+
+
+def around(facts: ClusterFacts, interval: Leaderless) -> tuple[Leadership | None, Leadership | None]:
+    """Who led before a time without a leader, and who began to lead at its end."""
+    before = next((one for one in reversed(facts.leaders) if one.last == interval.first), None)
+    return before, next((one for one in facts.leaders if one.first == interval.last), None)
+
+
+def without_leader(facts: ClusterFacts, interval: Leaderless) -> str:
+    """A time without a leader in one sentence, with what came before and after it."""
+    before, after = around(facts, interval)
+    still = " until the end of the capture" if after is None else ""
+    return (
+        f"No leader for {duration(seconds_between(interval.first, interval.last))}{still}"
+        f"{_after(interval, before)}{_rounds(facts, interval)}{_until(after)}."
+    )
 
 
 def _after(interval: Leaderless, before: Leadership | None) -> str:

@@ -49,6 +49,7 @@ class Configurations:
 
     def __init__(self) -> None:
         self._seen: dict[tuple[int, int | None, tuple[wire.Server, ...]], Configured] = {}
+        self._entries: dict[tuple[int, int], Configured] = {}  # by index and term
         self._voters = Voters()
 
     def __iter__(self) -> Iterator[Configured]:
@@ -79,12 +80,20 @@ class Configurations:
     def _add(self, configured: Configured) -> None:
         key = configured.conf_index, configured.term, configured.servers
         self._seen.setdefault(key, configured)
+        if configured.term is not None:
+            self._entries.setdefault((configured.conf_index, configured.term), configured)
+            if len(self._entries) > _MAX_CONFIGURATIONS:
+                del self._entries[next(iter(self._entries))]
         if len(self._seen) > _MAX_CONFIGURATIONS:
             del self._seen[next(iter(self._seen))]
 
     def voters(self, end: int) -> frozenset[int]:
         """The ids of those that vote for a leader whose log reaches to an index; empty when they are not known."""
         return self._voters.at(end)
+
+    def entry(self, index: int, term: int) -> Configured | None:
+        """The configuration in the entry with an index and a term."""
+        return self._entries.get((index, term))
 
     def before(self, index: int) -> Configured | None:
         """The latest known configuration before an index; there may be others between them that were not seen."""

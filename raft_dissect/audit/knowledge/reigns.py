@@ -31,6 +31,7 @@ class Sent:
         "end",
         "end_place",
         "first",
+        "heard",
         "last",
         "matched",
         "previous",
@@ -58,6 +59,8 @@ class Sent:
         """The highest last_log_index with which the follower acknowledged."""
         self.acknowledged: Place | None = None
         """The packet that did."""
+        self.heard: Place | None = None
+        """The follower's last result in this term."""
         self.refused: dict[int, Place] = {}
         """The latest values of rejected, as `previous`."""
 
@@ -213,6 +216,8 @@ class Reigns:
     def _result(self, step: Step) -> None:
         fields = step.fields
         sent = self.sent(step.receiver, step.sender, step.term)
+        if sent is not None and (sent.heard is None or step.place > sent.heard):
+            sent.heard = step.place
         if sent is None or "rejected" not in fields or "last_log_index" not in fields:
             return
         if fields["rejected"]:

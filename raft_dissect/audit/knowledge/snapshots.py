@@ -25,19 +25,7 @@ Answer = Literal["installed", "refused"]
 class Transfer:
     """One snapshot on its way from a leader to a follower."""
 
-    __slots__ = (
-        "answer",
-        "answer_line",
-        "answered",
-        "appends",
-        "asked_votes",
-        "first",
-        "fields",
-        "line",
-        "place",
-        "size",
-        "sure",
-    )
+    __slots__ = ("answer", "answer_line", "answered", "appends", "asked_votes", "fields", "first", "line", "place")
 
     def __init__(self, step: Step) -> None:
         self.fields = step.fields
