@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from raft_dissect.audit.rules import (
     commit,
     encoding,
+    liveness,
     log_matching,
     membership,
     monotonicity,
@@ -28,6 +29,7 @@ GROUPS: tuple[type[Group], ...] = (
     commit.Commit,
     snapshot.Snapshots,
     membership.Membership,
+    liveness.Liveness,
 )
 RULES: tuple[Rule, ...] = (
     *encoding.RULES,
@@ -38,4 +40,5 @@ RULES: tuple[Rule, ...] = (
     *commit.RULES,
     *snapshot.RULES,
     *membership.RULES,
+    *liveness.RULES,
 )

@@ -72,7 +72,7 @@ def around(facts: ClusterFacts, interval: Leaderless) -> tuple[Leadership | None
 def without_leader(facts: ClusterFacts, interval: Leaderless) -> str:
     """A time without a leader in one sentence, with what came before and after it."""
     before, after = around(facts, interval)
-    still = " until the end of the capture" if after is None else ""
+    still = " until the end of the capture" if interval.ended_by == "capture_end" else ""
     return (
         f"No leader for {duration(seconds_between(interval.first, interval.last))}{still}"
         f"{_after(interval, before)}{_rounds(facts, interval)}{_until(after)}."
