@@ -170,8 +170,11 @@ class Lines:
                 self.lost(line, place)
 
     def closed(self, line: Line, place: Place, reason: StreamEnd) -> None:
-        """A connection ended."""
-        line.end, line.reason = place, reason
+        """A connection ended, or nothing more of it is in the capture."""
+        if reason == "limit":
+            self.lost(line, place)
+        elif reason != "capture_end":
+            line.end, line.reason = place, reason
 
     def hides(self, terms: Terms, sender: int, receiver: int, term: int, until: Place) -> Reason | None:
         """Why it is not known all that a server sent to another in a term, before some place; None if it is.

@@ -711,8 +711,8 @@ class Liveness(Group):
                 pairs[0].place,
                 "; ".join(
                     (
-                        f"Entries of leader {leader} are seen to be committed after {duration(spread.p50)} (median), 95 % within "
-                        f"{duration(spread.p95)}, 99 % within {duration(spread.p99)}",
+                        f"Entries of leader {leader} are seen to be committed after {duration(spread.p50)} (median), "
+                        f"95 % within {duration(spread.p95)}, 99 % within {duration(spread.p99)}",
                         *acks,
                     )
                 )

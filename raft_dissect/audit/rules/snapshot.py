@@ -57,14 +57,13 @@ BLIND = Rule(
     "A snapshot is not sent to a server that never answers",
     "warning",
     "Before a leader sends a follower a second snapshot on one connection, it has heard of the follower since that "
-    "connection was opened.",
+    "connection was opened, and within the last election timeout.",
     "C-Raft since 0.11.2",
     "Two InstallSnapshot of one term on one connection that begins in the capture, and the connection that the "
     "follower answers on, or answers of another follower.",
-    "One snapshot may have waited for the connection. Decided three seconds later, and only where the capture would "
-    "show an answer.",
-    "Leader 1 sends server 2 a second snapshot (the first in frame 881), and has heard nothing of it since it "
-    "connected (frame 870).",
+    "One snapshot may have waited for the connection. The election timeout is taken as ten heartbeat intervals. "
+    "Decided three seconds later, and only where the capture would show an answer.",
+    "Leader 1 sends server 2 a second snapshot (the first in frame 881), and has heard nothing of it since frame 870.",
 )
 HEARTBEATS = Rule(
     "SN-04",
@@ -317,12 +316,15 @@ class Snapshots(Group):
         if not step.line.from_start:
             self.judge.skip(BLIND, "begun_midway")
             return
+        opened = step.line.first
         lines = self.knowledge.lines.between(follower, leader)
-        heard = max((line.last for line in lines if line.messages), default=None)
-        if heard is not None and heard.time_ns >= step.line.first.time_ns:
-            self.judge.hold(BLIND)
+        heard = max((line.last for line in lines if line.messages), default=opened)
+        timeout = self.knowledge.timers.election_ns(leader)
+        if heard <= opened or (timeout is not None and step.message.first.time_ns - heard.time_ns > timeout):
+            since = max(heard, opened)
+            self.judge.later(partial(self._unheard, step, before, leader, follower, since), step.place)
         else:
-            self.judge.later(partial(self._unheard, step, before, leader, follower), step.place)
+            self.judge.hold(BLIND)
 
     def _repeated(self, step: Step, before: Transfer, leader: int, follower: int) -> None:
         if before.answered is not None and before.answered.time_ns <= step.message.first.time_ns:
@@ -343,10 +345,9 @@ class Snapshots(Group):
             about=(step.term, before.last_index),
         )
 
-    def _unheard(self, step: Step, before: Transfer, leader: int, follower: int) -> None:
-        opened = step.line.first
-        reason = self._hidden(follower, leader, opened.time_ns)
-        if reason == "other_direction" and self._others_answer(leader, follower, step, opened.time_ns):
+    def _unheard(self, step: Step, before: Transfer, leader: int, follower: int, since: Place) -> None:
+        reason = self._hidden(follower, leader, since.time_ns)
+        if reason == "other_direction" and self._others_answer(leader, follower, step, since.time_ns):
             reason = None
         if reason is not None:
             self.judge.skip(BLIND, reason)
@@ -355,9 +356,9 @@ class Snapshots(Group):
             BLIND,
             step.place,
             f"Leader {leader} sends server {follower} a second snapshot (the first in frame {before.place.frame}), and "
-            f"has heard nothing of it since it connected (frame {opened.frame}).",
+            f"has heard nothing of it since frame {since.frame}.",
             step.subject(before.last_index),
-            evidence=(opened, before.place),
+            evidence=(since, before.place),
             about=step.term,
         )
 
