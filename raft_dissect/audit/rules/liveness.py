@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from functools import partial
 from itertools import pairwise
-from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 from raft_dissect.audit.group import Group
@@ -52,7 +51,7 @@ LEADER = Rule(
     "LIVE-02",
     "There is a leader",
     "warning",
-    "Nobody leads for an election timeout at most.",
+    "Nobody leads for an election timeout at most, or for two at the end of the capture.",
     "Raft 5.2",
     "Messages of leaders and of their followers, and an estimate of the election timeout.",
     _TIMEOUT + " Nothing is said where packets are missing, or where the capture would not show a leader.",
@@ -502,12 +501,11 @@ class Liveness(Group):
         known = self.knowledge.timers.election_ns()
         if known is not None:
             return known / _SECOND
-        waits = [
-            election.silent_seconds
-            for election in facts.elections
-            if election.silent_seconds is not None and election.cause in _IMPATIENT
-        ]
-        return median(waits) if waits else None
+        waits: dict[tuple[ServerName, ServerName | None], float] = {}
+        for election in facts.elections:
+            if election.silent_seconds is not None and election.cause in _IMPATIENT:
+                waits.setdefault((election.candidate, election.leader), election.silent_seconds)
+        return max(waits.values(), default=None)
 
     def _regular(self, facts: ClusterFacts) -> None:
         for (leader, follower), gaps in self._gaps.items():
@@ -539,7 +537,8 @@ class Liveness(Group):
             self.judge.skip(LEADER, reason or "unknown_timers", max(1, len(facts.leaderless)))
             return
         for interval in facts.leaderless:
-            if seconds_between(interval.first, interval.last) <= timeout:
+            allowed = 2 * timeout if interval.ended_by == "capture_end" else timeout
+            if seconds_between(interval.first, interval.last) <= allowed:
                 self.judge.hold(LEADER)
             elif self._hidden(interval.first.time_ns, interval.last.time_ns):
                 self.judge.skip(LEADER, "gap")
@@ -820,8 +819,13 @@ class Liveness(Group):
 
 
 def _unseen(facts: ClusterFacts, timeout: float | None) -> Reason | None:
-    """Why it cannot be said when nobody led; None if it can."""
-    if not shows_leaders(facts):
+    """Why it cannot be said when nobody led; None if it can.
+
+    A capture at one server of three or more shows whom that one hears, and others may hear another leader.
+    """
+    between = [{one.sender, one.receiver} for one in facts.traffic]
+    of_one = len(facts.servers) > 2 and bool(set.intersection(*between)) if between else True
+    if of_one or not shows_leaders(facts):
         return "other_direction"
     if timeout is None or not facts.leaders:
         return "unknown_timers"

@@ -42,7 +42,7 @@ ONE_AT_A_TIME = Rule(
     "A configuration differs from the one before it in the same log by one server that is added as a spare, by one "
     "that is removed, or by one role.",
     "thesis 4.1; C-Raft adds servers as spares",
-    "Both changes and all entries between them, sent by one leader in one term.",
+    "Both changes and all entries between them, of which a leader's log is known to have each in one term.",
     "The configuration of index 1 follows none. One that was written into the log of a server that was recovered "
     "has term 1 and that server as its only voter. A server that is added with another role is a warning.",
     "Leader 1's change at 41 differs from that at 30 by more than one: 4 added, 2 removed.",
@@ -481,13 +481,13 @@ class Membership(Group):
         reign = self.knowledge.reigns.of(leader, term)
         if reign is None:
             return frozenset()
+        here = leader, term
         own = (
             one
             for one in self.knowledge.configurations
-            if (one.term is not None and reign.terms.get(one.conf_index) == one.term)
-            or (one.leader, one.leader_term) == (leader, term)
+            if (one.leader, one.leader_term) == here or reign.terms.get(one.conf_index, -1) == one.term
         )
-        last = max(own, default=None, key=_index_of)
+        last = max(own, default=None, key=lambda one: (one.conf_index, (one.leader, one.leader_term) == here))
         return frozenset() if last is None else last.voters
 
 
