@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from raft_dissect.values import Packet
 
 THREE = "cluster 1 2 3 release canonical-0.18.1\ninclude start-of-three\n"
-"""Three voters with the log 1..5 of term 1, all of it committed; leader 1 sends heartbeats every 100 ms until 906 ms."""
+"""Three voters with the log 1..5 of term 1, all of it committed; leader 1 sends heartbeats every 100 ms, to 906 ms."""
 
 
 class Audited(NamedTuple):

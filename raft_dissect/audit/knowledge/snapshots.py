@@ -25,7 +25,18 @@ Answer = Literal["installed", "refused"]
 class Transfer:
     """One snapshot on its way from a leader to a follower."""
 
-    __slots__ = ("answer", "answer_line", "answered", "appends", "asked_votes", "fields", "first", "line", "place")
+    __slots__ = (
+        "answer",
+        "answer_line",
+        "answered",
+        "appends",
+        "asked_votes",
+        "fields",
+        "first",
+        "line",
+        "place",
+        "whole",
+    )
 
     def __init__(self, step: Step) -> None:
         self.fields = step.fields
@@ -33,6 +44,8 @@ class Transfer:
         """Its first packet."""
         self.place = step.place
         """The packet that completed it."""
+        self.whole = step.message.missing == 0
+        """Whether all of it was captured, so that it is known when it was complete."""
         self.line: Line = step.line
         self.appends: Place | None = None
         """The leader's first AppendEntries behind it on the same connection."""

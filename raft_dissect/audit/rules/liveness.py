@@ -158,8 +158,8 @@ QUORUM = Rule(
     "LIVE-12",
     "A majority of the voters is there",
     "warning",
-    "Where the capture ends without a leader for two election timeouts, a majority of the voters was heard in "
-    "that time.",
+    "Where the capture ends without a leader for two election timeouts, a majority of the voters is heard behind the "
+    "first of them.",
     "Raft 5.2",
     "The voters, and a time without a leader until the end of the capture.",
     _TIMEOUT,
@@ -536,10 +536,14 @@ class Liveness(Group):
         if reason is not None or timeout is None:
             self.judge.skip(LEADER, reason or "unknown_timers", max(1, len(facts.leaderless)))
             return
+        if not facts.leaderless:
+            self.judge.hold(LEADER, len(facts.leaders))
         for interval in facts.leaderless:
             allowed = 2 * timeout if interval.ended_by == "capture_end" else timeout
             if seconds_between(interval.first, interval.last) <= allowed:
                 self.judge.hold(LEADER)
+            elif _of_one(facts):
+                self.judge.skip(LEADER, "other_direction")
             elif self._hidden(interval.first.time_ns, interval.last.time_ns):
                 self.judge.skip(LEADER, "gap")
             else:
@@ -565,16 +569,19 @@ class Liveness(Group):
             return
         for rounds in _until_won(facts, timeout):
             storm = list(_stormy(rounds, timeout))
-            if storm:
-                self._storm(storm)
-            else:
+            if not storm:
                 self.judge.hold(STORM)
+            elif _of_one(facts):
+                self.judge.skip(STORM, "other_direction")
+            else:
+                self._storm(storm)
 
     def _storm(self, rounds: Sequence[Election]) -> None:
         terms = [one.term for one in rounds]
         names = [name for name, _ in Counter(one.candidate for one in rounds).most_common()]
         refused = Counter((refusal.voter, refusal.reason) for one in rounds for refusal in one.refused)
-        what = "pre-votes" if all(one.pre_vote for one in rounds) else "votes"
+        kinds = {"pre-votes" if one.pre_vote else "votes" for one in rounds}
+        what = " and ".join(sorted(kinds, reverse=True))
         which = f"term {terms[0]}" if min(terms) == max(terms) else f"terms {min(terms)} to {max(terms)}"
         why = ""
         if refused:
@@ -681,6 +688,8 @@ class Liveness(Group):
             self.judge.skip(SILENT, "unknown_timers")
         elif not is_silent(facts, pair):
             self.judge.skip(SILENT, "other_direction")
+        elif self._answers_hidden(pair):
+            self.judge.skip(SILENT, "gap")
         elif pair.requests < _FEW_REQUESTS or seconds_between(pair.place, pair.last) <= timeout:
             self.judge.skip(SILENT, "capture_end")
         else:
@@ -692,6 +701,13 @@ class Liveness(Group):
                 Subject(_id(pair.follower), _id(pair.leader)),
                 evidence=(pair.place,),
             )
+
+    def _answers_hidden(self, pair: ReplicationFact) -> bool:
+        """Whether answers of a follower may be among what is missing from the capture."""
+        return self._too_many_holes or any(
+            begin <= pair.last.time_ns and end >= pair.place.time_ns and line.sender in (None, _id(pair.follower))
+            for begin, end, line in self._holes
+        )
 
     def _commits(self, facts: ClusterFacts) -> None:
         for leader, pairs in _by_leader(facts.replication).items():
@@ -735,6 +751,9 @@ class Liveness(Group):
         if not found:
             self.judge.hold(FLAPPING, max(1, len(facts.leaders)))
             return
+        if _of_one(facts):
+            self.judge.skip(FLAPPING, "other_direction")
+            return
         changes = [one for one in begins if any(one in few for few in found)]
         names = list(dict.fromkeys(one.leader for one in changes))
         self.judge.find(
@@ -761,15 +780,21 @@ class Liveness(Group):
             or not last.elections
         ):
             self.judge.hold(QUORUM)
+        elif _of_one(facts):
+            self.judge.skip(QUORUM, "other_direction")
         elif self._hidden(last.first.time_ns, last.last.time_ns):
             self.judge.skip(QUORUM, "gap")
         else:
-            self._missing(facts, last)
+            self._missing(facts, last, timeout)
 
-    def _missing(self, facts: ClusterFacts, interval: Leaderless) -> None:
+    def _missing(self, facts: ClusterFacts, interval: Leaderless, timeout: float) -> None:
         configuration = facts.configurations[-1]
         voters = [one.id for one in configuration.servers if one.role == table.VOTER]
-        alive = {one.name for one in facts.servers if one.last_seen is not None and one.last_seen > interval.first}
+        alive = {
+            one.name
+            for one in facts.servers
+            if one.last_seen is not None and seconds_between(interval.first, one.last_seen) > timeout
+        }
         here = [id_ for id_ in voters if id_ in alive]
         if 2 * len(here) > len(voters):
             self.judge.hold(QUORUM)
@@ -819,13 +844,8 @@ class Liveness(Group):
 
 
 def _unseen(facts: ClusterFacts, timeout: float | None) -> Reason | None:
-    """Why it cannot be said when nobody led; None if it can.
-
-    A capture at one server of three or more shows whom that one hears, and others may hear another leader.
-    """
-    between = [{one.sender, one.receiver} for one in facts.traffic]
-    of_one = len(facts.servers) > 2 and bool(set.intersection(*between)) if between else True
-    if of_one or not shows_leaders(facts):
+    """Why it cannot be said when nobody led; None if it can."""
+    if not shows_leaders(facts):
         return "other_direction"
     if timeout is None or not facts.leaders:
         return "unknown_timers"
@@ -840,6 +860,12 @@ def _rivals(elections: Sequence[Election]) -> list[ServerName]:
     rivals = {one.candidate for one in split} | taken
     found = [candidate for candidate in candidates if candidate in rivals]
     return found if len(found) > 1 else list(candidates)
+
+
+def _of_one(facts: ClusterFacts) -> bool:
+    """Whether all messages are those from and to one server of three or more: others may hear another leader."""
+    between = [{one.sender, one.receiver} for one in facts.traffic]
+    return len(facts.servers) > 2 and bool(set.intersection(*between))
 
 
 def _until_won(facts: ClusterFacts, timeout: float) -> Iterator[list[Election]]:

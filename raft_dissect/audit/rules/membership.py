@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from raft_dissect.audit.judge import Judge
     from raft_dissect.audit.knowledge import Knowledge
     from raft_dissect.audit.knowledge.configurations import Configured
-    from raft_dissect.audit.knowledge.reigns import Reign
+    from raft_dissect.audit.knowledge.reigns import Reign, Sent
     from raft_dissect.audit.step import Step
     from raft_dissect.audit.verdicts import Reason
     from raft_dissect.cluster.facts import ClusterFacts
@@ -291,34 +291,46 @@ class Membership(Group):
     def _catches_up(self, step: Step, leader: int, term: int, index: int, server: int) -> None:
         sent = self.knowledge.reigns.sent(leader, server, term)
         timeout = self.knowledge.timers.election_ns(leader)
-        reason: Reason | None = None
-        if sent is None:
-            reason = "other_direction"
+        reign = self.knowledge.reigns.of(leader, term)
+        if sent is None or reign is None:
+            self.judge.skip(CAUGHT_UP, "other_direction")
         elif sent.matched >= index - 1:
             self.judge.hold(CAUGHT_UP)
-            return
         elif sent.matched < 0:
-            reason = self._unheard(server, leader)
+            self.judge.later(partial(self._has_nothing, step, sent, leader, index, server), step.place, _LATE_NS)
         elif timeout is None:
-            reason = "unknown_timers"
+            self.judge.skip(CAUGHT_UP, "unknown_timers")
         else:
-            reign = self.knowledge.reigns.of(leader, term)
-            next_term = None if reign is None else reign.terms.get(sent.matched + 1)
-            entry = None if next_term is None else self.knowledge.log.entry(sent.matched + 1, next_term)
-            if entry is None:
-                reason = "begun_midway"
-            elif step.message.first.time_ns - entry.place.time_ns <= 3 * timeout + _LATE_NS:
-                self.judge.hold(CAUGHT_UP)
-                return
-        if reason is not None or sent is None:
-            self.judge.skip(CAUGHT_UP, reason or "other_direction")
+            self._has_little(step, reign, sent, index, server, timeout)
+
+    def _has_nothing(self, step: Step, sent: Sent, leader: int, index: int, server: int) -> None:
+        """A server that becomes a voter has acknowledged nothing; some time later."""
+        if sent.matched >= 0:
+            self.judge.hold(CAUGHT_UP)
             return
-        has = f"acknowledged entries up to {sent.matched}" if sent.matched >= 0 else "acknowledged nothing yet"
+        reason = self._unheard(server, leader)
+        if reason is not None:
+            self.judge.skip(CAUGHT_UP, reason)
+        else:
+            self._told(step, leader, index, server, "nothing yet")
+
+    def _has_little(self, step: Step, reign: Reign, sent: Sent, index: int, server: int, timeout: int) -> None:
+        """A server that becomes a voter has not acknowledged all."""
+        term = reign.terms.get(sent.matched + 1)
+        entry = None if term is None else self.knowledge.log.entry(sent.matched + 1, term)
+        if entry is None:
+            self.judge.skip(CAUGHT_UP, "begun_midway")
+        elif step.message.first.time_ns - entry.place.time_ns <= 3 * timeout + _LATE_NS:
+            self.judge.hold(CAUGHT_UP)
+        else:
+            self._told(step, reign.leader, index, server, f"entries up to {sent.matched}")
+
+    def _told(self, step: Step, leader: int, index: int, server: int, what: str) -> None:
         self.judge.find(
             CAUGHT_UP,
             step.place,
-            f"Leader {leader} makes server {server} a voter by the change at {index}, which has {has}.",
-            Subject(server, leader, term, index),
+            f"Leader {leader} makes server {server} a voter by the change at {index}, which has acknowledged {what}.",
+            Subject(server, leader, step.term, index),
             about=index,
         )
 

@@ -376,12 +376,17 @@ class Snapshots(Group):
         return None
 
     def _others_answer(self, leader: int, follower: int, step: Step, since_ns: int) -> bool:
-        """Whether another follower's answers to a leader are in the capture at that time."""
+        """Whether an answer would be in the capture: those of others are, and what this one's TCP acknowledges."""
         reign = self.knowledge.reigns.of(leader, step.term or 0)
-        return reign is not None and any(
-            sent.acknowledged is not None and sent.acknowledged.time_ns >= since_ns
-            for other, sent in reign.sent.items()
-            if other != follower
+        acknowledges = step.line.stream.round_trips is not None
+        return (
+            acknowledges
+            and reign is not None
+            and any(
+                sent.acknowledged is not None and sent.acknowledged.time_ns >= since_ns
+                for other, sent in reign.sent.items()
+                if other != follower
+            )
         )
 
     def _same(self, step: Step, leader: int) -> None:
@@ -474,6 +479,9 @@ class Snapshots(Group):
     def _over(self, transfer: Transfer, leader: int, follower: int) -> None:
         """A snapshot was answered some time ago."""
         if transfer.answered is None or transfer.answer_line is None:
+            return
+        if not transfer.whole:
+            self.judge.skip(INSTALLING, "cut_short")
             return
         self._silence(transfer, leader, follower, transfer.answered)
         if transfer.answer == "installed":
@@ -574,7 +582,8 @@ class Snapshots(Group):
         if facts.end is None:
             return
         for leader, follower, transfer in self.knowledge.snapshots.unanswered():
-            self._silence(transfer, leader, follower, facts.end)
+            if transfer.whole:
+                self._silence(transfer, leader, follower, facts.end)
 
 
 def _remember(known: dict[_Key, _Value], key: _Key, value: _Value) -> None:
