@@ -177,7 +177,7 @@ class Membership(Group):
             if servers is None:
                 self._skip("cut_short", COMMITTED_FIRST, ONE_AT_A_TIME)
                 continue
-            if reign is None or index not in reign.terms:
+            if reign is None or reign.terms.get(index) is None:
                 self._promoted(step, leader, term, index, servers)
             self._leaves(step, leader, term, index, entry.term, servers)
             if index > 1:
@@ -497,7 +497,7 @@ class Membership(Group):
         own = (
             one
             for one in self.knowledge.configurations
-            if (one.leader, one.leader_term) == here or reign.terms.get(one.conf_index, -1) == one.term
+            if (one.leader, one.leader_term) == here or (reign.terms.get(one.conf_index) or -1) == one.term
         )
         last = max(own, default=None, key=lambda one: (one.conf_index, (one.leader, one.leader_term) == here))
         return frozenset() if last is None else last.voters

@@ -231,8 +231,9 @@ class Snapshots(Group):
 
     def _term_at(self, reign: Reign | None, index: int) -> int | None:
         """The term of a leader's entry, which is committed; None when it is not known."""
-        if reign is not None and index in reign.terms:
-            return reign.terms[index]
+        term = None if reign is None else reign.terms.get(index)
+        if term is not None:
+            return term
         committed = self.knowledge.log.committed(index)
         return None if committed is None else committed.term
 
