@@ -52,11 +52,15 @@ class Leaks:
     @property
     def words(self) -> str:
         """How many bytes, and where."""
-        parts = [f"{size} {_WHERE[kind]} ({self._messages[kind]} times)" for kind, size in self._sizes.most_common()]
+        parts = [f"{size} {_WHERE[kind]} ({_times(self._messages[kind])})" for kind, size in self._sizes.most_common()]
         alike = [word for word, seen in (("text", self._text), ("addresses of memory", self._addresses)) if seen]
         looks = f", some of which look like {' and '.join(alike)}" if alike else ""
         total = sum(self._sizes.values())
         return f"{total} bytes of its memory where nothing is meant to stand{looks}: {', '.join(parts)}"
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
 
 
 def _has_text(data: bytes) -> bool:
