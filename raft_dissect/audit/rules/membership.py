@@ -365,6 +365,8 @@ class Membership(Group):
         if left is None or left.found or step.fields.get("leader_commit", -1) < left.index:
             return
         number = step.line.stream.number
+        if number not in left.counts and len(left.counts) >= _MAX_KNOWN:
+            return
         left.counts[number] = left.counts.get(number, 0) + 1
         if left.counts[number] < _GOES_ON:
             return
@@ -401,6 +403,8 @@ class Membership(Group):
         first = self._asked.get(server)
         if first is None or first.conf_index != committed.conf_index:
             self._asked[server] = _Asked(committed.conf_index, term, pre_vote, step.place)
+            if len(self._asked) > _MAX_KNOWN:
+                del self._asked[next(iter(self._asked))]
             return
         if (first.term, first.pre_vote) == (term, pre_vote) and step.place.time_ns - first.place.time_ns < _ROUND_NS:
             return
@@ -434,7 +438,8 @@ class Membership(Group):
                 del self._acks[next(iter(self._acks))]
         one = acks.get(follower)
         if one is None:
-            acks[follower] = _Acks(step.place, step.sure)
+            if len(acks) < _MAX_KNOWN:
+                acks[follower] = _Acks(step.place, step.sure)
         elif step.place.time_ns > one.last_ns:
             one.last, one.last_ns = step.place, step.place.time_ns
 

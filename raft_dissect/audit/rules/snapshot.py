@@ -154,7 +154,7 @@ class Snapshots(Group):
     def __init__(self, knowledge: Knowledge, judge: Judge) -> None:
         super().__init__(knowledge, judge)
         self._known: dict[tuple[int, int, int], _Content] = {}  # by leader, last term and last index
-        self._waiting: dict[tuple[int, int], tuple[int, int]] = {}  # term and AppendEntries without a result
+        self._waiting: dict[tuple[int, int], list[int]] = {}  # term, and AppendEntries without a result in it
         self._hints: dict[tuple[int, int], tuple[int, int]] = {}  # term and last_log_index of the last rejection
         self._resent: dict[int, Place] = {}  # the last segment of a stream that was sent again
         self._cut: tuple[Line, Diagnostic] | None = None
@@ -277,8 +277,11 @@ class Snapshots(Group):
         if step.sender is None or step.receiver is None or step.term is None:
             return
         pair = step.sender, step.receiver
-        term, waiting = self._waiting.get(pair, (step.term, 0))
-        _remember(self._waiting, pair, (step.term, waiting + 1 if term == step.term else 1))
+        waiting = self._waiting.get(pair)
+        if waiting is None or waiting[0] != step.term:
+            _remember(self._waiting, pair, [step.term, 1])
+        else:
+            waiting[1] += 1
         sent = self.knowledge.snapshots.last(*pair)
         if sent is None or sent.appends is not None or sent.line is not step.line or sent.term != step.term:
             return
@@ -448,13 +451,13 @@ class Snapshots(Group):
         answered = [transfer for transfer in pending if answers(step, transfer)]
         for transfer in answered:
             self.judge.later(partial(self._over, transfer, *pair), step.place)
-        term, waiting = self._waiting.get(pair, (step.term, 0))
+        waiting = self._waiting.get(pair, [step.term, 0])
         if answered and not fields["rejected"] and step.term == answered[0].term:
             self.judge.hold(ANSWER, len(answered))
         elif not answered:
-            self._accepts(step, pending, waiting if term == step.term else 1)
-            if waiting and term == step.term:
-                self._waiting[pair] = term, waiting - 1
+            self._accepts(step, pending, waiting[1] if waiting[0] == step.term else 1)
+            if waiting[1] and waiting[0] == step.term:
+                waiting[1] -= 1
 
     def _accepts(self, step: Step, pending: list[Transfer], waiting: int) -> None:
         """See whether a low result can only be about a snapshot."""
