@@ -103,6 +103,7 @@ def test_changes_of_a_real_cluster_are_in_order_and_a_changed_one_is_not() -> No
     found = of_packets(talk.packets())
     assert talk.frame(change) in {place.frame for finding in found.of("MEM-02") for place in finding.evidence}
     assert found.of("MEM-02")[0].log_index == 172
+    assert found.convicting == {"MEM-02"}
 
 
 def test_a_voter_that_has_acknowledged_little_is_told_of() -> None:

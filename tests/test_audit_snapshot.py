@@ -44,6 +44,25 @@ def test_a_snapshot_that_contradicts_the_log_is_a_violation(content: str, words:
     assert found.convicting == {"SN-01"}
 
 
+@pytest.mark.parametrize("wrong", [{"last_term": 9}, {"conf_index": 4000}])
+def test_a_snapshot_of_a_real_cluster_that_is_changed_is_a_violation(wrong: dict[str, int]) -> None:
+    talk = transcript("s4-64k-canon-0.18.1.pcap")
+    snapshot = talk.find("InstallSnapshot").set(**wrong)
+    found = of_packets(talk.packets())
+    assert found.one("SN-01").place.frame == talk.frame(snapshot)
+    assert found.convicting == {"SN-01"}
+
+
+def test_a_snapshot_behind_what_is_committed_is_a_violation_in_a_real_cluster() -> None:
+    """The entries up to 1000 are not there, and the leader says behind it how far it has come."""
+    talk = transcript("s4-64k-canon-0.18.1.pcap")
+    snapshot = talk.find("InstallSnapshot").set(last_index=1000)
+    found = of_packets(talk.packets())
+    finding = found.one("SN-01")
+    assert finding.place.frame == talk.frame(snapshot)
+    assert finding.evidence[-1].frame > finding.place.frame
+
+
 def test_a_snapshot_is_not_compared_with_a_log_that_was_not_seen() -> None:
     found = audited(
         "cluster 1 2 3 release canonical-0.18.1 midway\n"

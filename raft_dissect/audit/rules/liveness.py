@@ -865,7 +865,7 @@ def _rivals(elections: Sequence[Election]) -> list[ServerName]:
 def _of_one(facts: ClusterFacts) -> bool:
     """Whether all messages are those from and to one server of three or more: others may hear another leader."""
     between = [{one.sender, one.receiver} for one in facts.traffic]
-    return len(facts.servers) > 2 and bool(set.intersection(*between))
+    return len(facts.servers) > 2 and bool(between) and bool(set.intersection(*between))
 
 
 def _until_won(facts: ClusterFacts, timeout: float) -> Iterator[list[Election]]:
