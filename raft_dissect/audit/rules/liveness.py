@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from raft_dissect.audit.group import Group
 from raft_dissect.audit.judge import Subject
+from raft_dissect.audit.knowledge.timers import ELECTION
 from raft_dissect.audit.rule import Rule
 from raft_dissect.cluster.replicated import loses_messages
 from raft_dissect.diagnosis.leadership import without_leader
@@ -505,7 +506,12 @@ class Liveness(Group):
         for election in facts.elections:
             if election.silent_seconds is not None and election.cause in _IMPATIENT:
                 waits.setdefault((election.candidate, election.leader), election.silent_seconds)
-        return max(waits.values(), default=None)
+        if not waits:
+            return None
+        # A candidate may not have got what the capture shows of its leader, and then seems to be impatient.
+        spreads = (pair.heartbeat_seconds for pair in facts.replication)
+        longest = max((spread.p50 for spread in spreads if spread is not None), default=0.0)
+        return max(*waits.values(), ELECTION * longest)
 
     def _regular(self, facts: ClusterFacts) -> None:
         for (leader, follower), gaps in self._gaps.items():
