@@ -65,6 +65,13 @@ def test_server_that_may_run_a_release_without_it_is_not_explained() -> None:
     assert named("CM-03") == []
 
 
+def test_layouts_that_cannot_show_it_do_not_count() -> None:
+    """Pre-votes, which B6 and B14 are about, came with v0.9.21; older vote requests have the same size."""
+    assert named("EL-08", "c-0.9.15", "c-0.9.21") == [("B14", False)]
+    assert named("EL-08", "c-0.9.15") == []
+    assert named("EL-06", "c-0.9.0", "c-0.9.15", "c-0.9.21") == [("B6", True)]
+
+
 def test_defect_of_the_other_side_is_looked_for_there() -> None:
     """B24: the receiver is too old for the version byte; B10: the receiver reads beyond the end of an old request."""
     assert named("ENC-08", "w-0.22.1", peer=("c-0.9.21",)) == [("B24", True)]

@@ -28,6 +28,8 @@ class Defect(NamedTuple):
     """The layouts of which all releases have it."""
     perhaps: frozenset[str] = frozenset()
     """The layouts of which some releases have it."""
+    without: frozenset[str] = frozenset()
+    """The layouts whose releases lack what it is about, so that they are not those of a server that shows it."""
 
     @property
     def told(self) -> str:
@@ -108,6 +110,7 @@ DEFECTS: tuple[Defect, ...] = (
         {"EL-06": "server", "LIVE-05": "peer"},
         _BITS,
         _FLAGS,
+        _OLDEST,
     ),
     Defect(
         "B7",
@@ -177,6 +180,7 @@ DEFECTS: tuple[Defect, ...] = (
         {"EL-08": "server", "LT-03": "peer"},
         frozenset(),
         _BITS,
+        _OLDEST,
     ),
     Defect(
         "B15",
@@ -296,7 +300,8 @@ def explanations(finding: Finding, labels_of: Callable[[int], frozenset[str]]) -
     found = []
     for defect in known_defects(finding.rule.id):
         accused = _accused(finding, defect.explains[finding.rule.id])
-        labels = frozenset[str]().union(*map(labels_of, accused)) if all(map(labels_of, accused)) else frozenset()
+        wrote = [labels_of(id_) - defect.without for id_ in accused]
+        labels = frozenset[str]().union(*wrote) if all(wrote) else frozenset()
         if labels and labels <= defect.layouts | defect.perhaps:
             found.append(Explanation(defect, labels <= defect.layouts))
     return tuple(sorted(found, key=lambda told: (list(told.defect.explains).index(finding.rule.id), not told.certain)))
