@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from array import array
 from typing import TYPE_CHECKING, cast
+from zlib import crc32
 
 from raft_dissect import wire
 from raft_dissect.values import Message, Packet, Place
+from raft_dissect.wire import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,6 +26,7 @@ _WORD = 8
 _LARGEST = 2**63 - 1
 _LONGEST = 2**31 - 1
 _MOST_PREAMBLES = 4096
+_APPEND_ENTRIES = table.APPEND_ENTRIES
 
 
 def _column(room: int, code: str = "q") -> list[int]:
@@ -123,6 +126,7 @@ class MessageBatch:
     """
 
     __slots__ = (
+        "_digest_entries",
         "_kept",
         "_layout",
         "_others",
@@ -145,8 +149,9 @@ class MessageBatch:
         "word4",
     )
 
-    def __init__(self, layout: str | None, room: int = _ROOM) -> None:
+    def __init__(self, layout: str | None, room: int = _ROOM, digest_entries: bool = False) -> None:
         self._layout = layout
+        self._digest_entries = digest_entries
         self._kept: dict[int, Message] = {}
         self._others: list[tuple[int, Event]] = []
         self.buffer = b""
@@ -276,7 +281,17 @@ class MessageBatch:
         at = self.headers[row]
         message.header = self.buffer[at : at + preamble.header_length]
         message.payload_length = self.payloads[row]
+        if self._digest_entries and message.payload_length and preamble.type == _APPEND_ENTRIES:
+            self._digest(message, at + preamble.header_length)
         return message
+
+    def _digest(self, message: Message, at: int) -> None:
+        """Note the digests of the entries, whose data begins at a place of the buffer and is all there."""
+        digests = []
+        for entry in message.entries:
+            digests.append(crc32(self.buffer[at : at + entry.size]))
+            at += entry.size
+        message.digests = tuple(digests)
 
 
 def shape_column(preamble: wire.Preamble) -> int:

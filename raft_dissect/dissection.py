@@ -39,9 +39,17 @@ class Dissection:
         layout: str | None = None,
         keep_payload: bool = False,
         hash_payload: bool = False,
+        digest_entries: bool = False,
         follow: bool = False,
     ) -> None:
-        self._engine = Engine(ports, layout=layout, keep_payload=keep_payload, hash_payload=hash_payload)
+        """With `digest_entries` each message has the CRC-32 of the data of each of its entries."""
+        self._engine = Engine(
+            ports,
+            layout=layout,
+            keep_payload=keep_payload,
+            hash_payload=hash_payload,
+            digest_entries=digest_entries,
+        )
         self._items = _open(source, follow)
         self._time_ns = 0
         self._begun = False

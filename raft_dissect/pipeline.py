@@ -78,7 +78,10 @@ def analyze(source: Source, *, ports: Collection[int] | None = None, layout: str
 
 
 class AuditBuilder:
-    """Takes the batches of a dissection, and judges the clusters in them."""
+    """Takes the batches of a dissection, and judges the clusters in them.
+
+    The data of entries is compared when the dissection was made with `digest_entries`.
+    """
 
     def __init__(self, off: Collection[str] = (), told: Callable[[Finding], None] | None = None) -> None:
         """`off` are the ids of rules that are not asked; `told` is called with each finding as it is made."""
@@ -104,7 +107,7 @@ def audit(
 
     `off` are the ids of rules that are not asked; the other arguments and the errors are those of `messages`.
     """
-    dissection = Dissection(source, ports=ports, layout=layout)
+    dissection = Dissection(source, ports=ports, layout=layout, digest_entries=True)
     builder = AuditBuilder(off)
     for batch in dissection.batches():
         builder.feed(batch)

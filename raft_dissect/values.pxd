@@ -28,4 +28,5 @@ cdef class Message:
     cdef public object payload
     cdef public object payload_sha256
     cdef public dict changes
+    cdef public object digests
     cdef public object _decoded

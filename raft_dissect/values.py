@@ -171,6 +171,7 @@ class Message:
     __slots__ = (
         "_decoded",
         "changes",
+        "digests",
         "first",
         "header",
         "layout",
@@ -213,6 +214,8 @@ class Message:
         """Hexadecimal, when it was asked for and the payload is whole."""
         self.changes: dict[int, bytes] = {}
         """The data of the entries that are changes, by their position in `entries`, as far as they are whole."""
+        self.digests: tuple[int | None, ...] | None = None
+        """The CRC-32 of each entry's data, when it was asked for; None of an entry that is not whole."""
         self._decoded: wire.Header | None = None
 
     @property

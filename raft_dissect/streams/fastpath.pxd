@@ -22,6 +22,7 @@ cdef const unsigned char[::1] _ORDINARY
 
 cdef class FastPath:
     cdef object _layout
+    cdef bint _digest_entries
     cdef object _closer
     cdef object _framed
     cdef MessageBatch _batch

@@ -114,6 +114,7 @@ class FastPath:
         "_batch",
         "_closer",
         "_data",
+        "_digest_entries",
         "_framed",
         "_layout",
         "_slots",
@@ -124,8 +125,15 @@ class FastPath:
         "order",
     )
 
-    def __init__(self, layout: str | None, closer: Callable[[int], None], framed: Callable[[Direction], None]) -> None:
+    def __init__(
+        self,
+        layout: str | None,
+        closer: Callable[[int], None],
+        framed: Callable[[Direction], None],
+        digest_entries: bool = False,
+    ) -> None:
         self._layout = layout
+        self._digest_entries = digest_entries
         self._closer = closer
         self._framed = framed
         self.directions: dict[bytes, Direction] = {}
@@ -355,6 +363,8 @@ class FastPath:
                 break
             end = header + size + payload
             if end > stop:
+                if fourth and self._digest_entries:
+                    break
                 self._begin(direction, head, header, size, payload, end - stop, before + at)
                 return stop
             row = batch.rows

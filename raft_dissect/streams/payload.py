@@ -1,14 +1,17 @@
-"""What is kept of a message's payload while it passes: changes always, the whole or its hash when asked for."""
+"""What is kept of a message's payload while it passes: changes always, all or its digests when they are asked for."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 from raft_dissect.wire import table
 
 if TYPE_CHECKING:
     import hashlib
+    from collections.abc import Sequence
 
+    from raft_dissect import wire
     from raft_dissect.values import Message
 
 MAX_KEPT = 64 * 1024 * 1024
@@ -23,15 +26,16 @@ _FIRST_TYPE = 48
 class PayloadSink:
     """Takes the payload of one message piece by piece and leaves in the message what is to be kept."""
 
-    __slots__ = ("_change", "_changes", "_hash", "_kept", "_message", "_offset", "_whole")
+    __slots__ = ("_change", "_changes", "_digests", "_hash", "_kept", "_message", "_offset", "_whole")
 
-    def __init__(self, message: Message, keep: bool, digest: bool) -> None:
+    def __init__(self, message: Message, keep: bool, digest: bool, entries: bool) -> None:
         self._message = message
         self._offset = 0
         self._whole = True
         size = message.payload_length or 0
         self._kept = bytearray() if keep and size <= MAX_KEPT else None
         self._hash = _sha256() if digest else None
+        self._digests = EntryDigests(message.entries) if entries and message.type == table.APPEND_ENTRIES else None
         self._changes = _changes(message)
         self._change = 0  # number of the first of them that has not passed
 
@@ -41,6 +45,8 @@ class PayloadSink:
             self._kept += data
         if self._hash is not None:
             self._hash.update(data)
+        if self._digests is not None:
+            self._digests.feed(data)
         start = self._offset
         self._offset += len(data)
         while self._change < len(self._changes):
@@ -58,6 +64,8 @@ class PayloadSink:
         self._whole = False
         self._kept = None
         self._offset += size
+        if self._digests is not None:
+            self._digests.skip(size)
 
     def finish(self) -> None:
         """Give the message what was kept, as far as it is whole."""
@@ -66,9 +74,57 @@ class PayloadSink:
             message.payload = bytes(self._kept)
         if self._whole and self._hash is not None:
             message.payload_sha256 = self._hash.hexdigest()
+        if self._digests is not None:
+            message.digests = self._digests.digests()
         for first, last, number, kept in self._changes:
             if len(kept) == last - first:
                 message.keep_change(number, bytes(kept))
+
+
+class EntryDigests:
+    """The CRC-32 of each entry's data, of which pieces pass."""
+
+    __slots__ = ("_crc", "_done", "_left", "_sizes", "_torn")
+
+    def __init__(self, entries: Sequence[wire.Entry]) -> None:
+        self._sizes = [entry.size for entry in entries]
+        self._done: list[int | None] = []
+        self._crc = 0
+        self._torn = False  # whether a part of the current entry is missing
+        self._left = self._sizes[0] if self._sizes else 0
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes."""
+        at = 0
+        while len(self._done) < len(self._sizes):
+            piece = data[at : at + self._left]
+            self._crc = crc32(piece, self._crc)
+            at += len(piece)
+            self._left -= len(piece)
+            if self._left:
+                return
+            self._next()
+
+    def skip(self, size: int) -> None:
+        """Pass over bytes that the capture does not have."""
+        while size and len(self._done) < len(self._sizes):
+            taken = min(size, self._left)
+            self._torn = self._torn or taken > 0
+            size -= taken
+            self._left -= taken
+            if self._left:
+                return
+            self._next()
+
+    def _next(self) -> None:
+        self._done.append(None if self._torn else self._crc)
+        self._crc, self._torn = 0, False
+        self._left = self._sizes[len(self._done)] if len(self._done) < len(self._sizes) else 0
+
+    def digests(self) -> tuple[int | None, ...]:
+        """One for each entry; None of those that are not whole."""
+        missing: list[int | None] = [None] * (len(self._sizes) - len(self._done))
+        return (*self._done, *missing)
 
 
 def _sha256() -> hashlib._Hash:
@@ -77,13 +133,14 @@ def _sha256() -> hashlib._Hash:
     return hashlib.sha256()
 
 
-def sink_for(message: Message, keep: bool, digest: bool) -> PayloadSink | None:
+def sink_for(message: Message, keep: bool, digest: bool, entries: bool) -> PayloadSink | None:
     """A sink when there is anything to keep, else None."""
     if not message.payload_length:
         if keep:
             message.payload = b""
         return None
-    return PayloadSink(message, keep, digest) if keep or digest or _has_change(message) else None
+    wanted = keep or digest or (entries and message.type == table.APPEND_ENTRIES) or _has_change(message)
+    return PayloadSink(message, keep, digest, entries) if wanted else None
 
 
 def _has_change(message: Message) -> bool:

@@ -62,8 +62,11 @@ class Knowledge:
         if previous:
             before = step.fields["prev_log_term"]
             self._learn(reign, Entry(previous, before, None, None, None, leader, term, step.place))
-        for number, entry in enumerate(step.entries, previous + 1):
-            found = Entry(number, entry.term, entry.type, entry.size, None, leader, term, step.place)
+        digests = step.message.digests
+        for position, entry in enumerate(step.entries):
+            digest = None if digests is None else digests[position]
+            number = previous + 1 + position
+            found = Entry(number, entry.term, entry.type, entry.size, digest, leader, term, step.place)
             self._learn(reign, found)
         if reign.commit > reign.committed:
             self._commit(reign, step.place)

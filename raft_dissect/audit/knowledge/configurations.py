@@ -51,6 +51,7 @@ class Configurations:
         self._seen: dict[tuple[int, int | None, tuple[wire.Server, ...]], Configured] = {}
         self._entries: dict[tuple[int, int], Configured] = {}  # by index and term
         self._voters = Voters()
+        self._latest: Configured | None = None
 
     def __iter__(self) -> Iterator[Configured]:
         return iter(self._seen.values())
@@ -84,6 +85,8 @@ class Configurations:
             self._entries.setdefault((configured.conf_index, configured.term), configured)
             if len(self._entries) > _MAX_CONFIGURATIONS:
                 del self._entries[next(iter(self._entries))]
+        if self._latest is None or configured.conf_index > self._latest.conf_index:
+            self._latest = configured
         if len(self._seen) > _MAX_CONFIGURATIONS:
             del self._seen[next(iter(self._seen))]
 
@@ -102,7 +105,7 @@ class Configurations:
     @property
     def latest(self) -> Configured | None:
         """The known configuration with the highest index."""
-        return max(self._seen.values(), default=None, key=_index_of)
+        return self._latest
 
 
 def _index_of(configured: Configured) -> int:

@@ -31,7 +31,16 @@ class Ack:
 class Pair:
     """A leader and one follower. An answer counts whether or not the request was seen."""
 
-    __slots__ = ("acks", "asked", "brought", "forgotten", "from_nothing", "lowest_term", "vague_answer", "vague_request")
+    __slots__ = (
+        "acks",
+        "asked",
+        "brought",
+        "forgotten",
+        "from_nothing",
+        "lowest_term",
+        "vague_answer",
+        "vague_request",
+    )
 
     def __init__(self) -> None:
         self.asked: dict[int, Place] = {}

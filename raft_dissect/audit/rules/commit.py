@@ -42,7 +42,8 @@ MAJORITY = Rule(
     "Acknowledgements count that come up to three seconds later, as with capture points of different clocks; for "
     "those that are missing the capture must prove that they were not sent. All configurations count that the leader "
     "may have used, and what it inherited from earlier leaders is no subject.",
-    "Leader 1 sends commit index 44 in term 3, which only 1 of the voters 1, 2 and 3 have acknowledged.",
+    "Leader 1 sends commit index 44 in term 3, which of the voters 1, 2 and 3 only 1 can have: the others have not "
+    "acknowledged it.",
 )
 OWN_TERM = Rule(
     "CM-03",
@@ -62,7 +63,7 @@ BARRIER = Rule(
     "A leader's commit index grows in its term only to an entry behind all those of earlier terms that are known to be "
     "in its log.",
     "Raft 5.4.2, 8",
-    "Two values of leader_commit of one leader in one term, and an entry of an earlier term at or behind the higher one.",
+    "Two values of leader_commit of one leader in one term, and an entry of an earlier term behind the higher one.",
     "As CM-03, which judges where the entry itself is known. A note where the leader's release is not known to have "
     "the rule (v0.17.1 and later).",
     "Leader 1 raises its commit index from 38 to 40 in term 3, while its log has entries of term 2 up to 44.",
@@ -104,7 +105,7 @@ class _Tail(NamedTuple):
 
     leader: int
     term: int
-    index: int
+    log_index: int
     place: Place
 
 
@@ -112,16 +113,16 @@ class _Commit(NamedTuple):
     """A leader's commit index in its term, where it grew."""
 
     leader: int
-    follower: int | None
+    follower: int
     term: int
-    index: int
+    log_index: int
     place: Place
     sure: bool
 
 
 def _listed(ids: frozenset[int]) -> str:
     names = [str(id_) for id_ in sorted(ids)]
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
 
 
 class Commit(Group):
@@ -175,13 +176,13 @@ class Commit(Group):
         if index is None or ends is None or term is None:
             self.judge.skip(IN_LOG, "cut_short")
             return
-        if leader is None:
+        if leader is None or step.receiver is None:
             self.judge.skip(IN_LOG, "unknown_server")
             return
         reign = self.knowledge.reigns.of(leader, term)
         commit = _Commit(leader, step.receiver, term, index, step.place, step.sure)
         self._in_log(commit, max(ends, -1 if reign is None else reign.end))
-        if index > ends and step.receiver is not None:
+        if index > ends:
             self._exposed(step, commit, reign, ends)
         else:
             self.judge.hold(EXPOSED)
@@ -190,14 +191,14 @@ class Commit(Group):
         elif index > reign.commit:
             self._advance(commit, final=False)
         elif reign.low is not None and index < reign.low == reign.commit:
-            self._advance(commit._replace(index=reign.commit), final=False, low=(index, step.place))
+            self._advance(commit._replace(log_index=reign.commit), final=False, low=(index, step.place))
         if self._highest is None or index > self._highest[0]:
             self._highest = index, leader, term, step.place
 
     # CM-01
 
     def _in_log(self, commit: _Commit, end: int) -> None:
-        if commit.index <= max(end, self._stood.get((commit.leader, commit.term), -1)):
+        if commit.log_index <= max(end, self._stood.get((commit.leader, commit.term), -1)):
             self.judge.hold(IN_LOG)
         else:
             self.judge.later(lambda: self._beyond(commit), commit.place)
@@ -209,7 +210,7 @@ class Commit(Group):
             self.judge.skip(IN_LOG, "forgotten")
             return
         end = max(reign.end, self._stood.get((commit.leader, commit.term), -1))
-        if commit.index <= end:
+        if commit.log_index <= end:
             self.judge.hold(IN_LOG)
             return
         voters = self.knowledge.configurations.voters(reign.end)
@@ -226,8 +227,8 @@ class Commit(Group):
                 self.judge.skip(IN_LOG, reason)
                 return
         message = (
-            f"Leader {commit.leader} sends commit index {commit.index} in term {commit.term}, while its log is known to "
-            f"end at {end}."
+            f"Leader {commit.leader} sends commit index {commit.log_index} in term {commit.term}, while its log is known "
+            f"to end at {end}."
         )
         evidence = () if reign.end_place is None else (reign.end_place,)
         self._find(IN_LOG, commit, message, sure=commit.sure and reign.sure, evidence=evidence)
@@ -242,7 +243,7 @@ class Commit(Group):
     def _find(
         self, rule: Rule, commit: _Commit, message: str, *, sure: bool, evidence: tuple[Place, ...], note: bool = False
     ) -> None:
-        whom = Subject(commit.leader, commit.follower, commit.term, commit.index)
+        whom = Subject(commit.leader, commit.follower, commit.term, commit.log_index)
         self.judge.find(
             rule,
             commit.place,
@@ -251,7 +252,7 @@ class Commit(Group):
             sure=sure,
             severity="note" if note else None,
             evidence=evidence,
-            about=(commit.term, commit.index),
+            about=(commit.term, commit.log_index),
         )
 
     # CM-02, CM-03, CM-04
@@ -263,9 +264,9 @@ class Commit(Group):
             if final:
                 self.judge.skip(OWN_TERM, "forgotten")
             return
-        term = reign.terms.get(commit.index)
+        term = reign.terms.get(commit.log_index)
         lowest, place = low or (reign.low, reign.low_place)
-        inherited = lowest is None or lowest >= commit.index
+        inherited = lowest is None or lowest >= commit.log_index
         if term == commit.term:
             if not inherited:
                 self.judge.hold(OWN_TERM)
@@ -273,9 +274,9 @@ class Commit(Group):
             self._majority(commit, reign, final=final)
         elif term is not None:
             if not inherited:
-                message = f"{_raises(commit, lowest)}, where entry {commit.index} has term {term}."
+                message = f"{_raises(commit, lowest)}, where entry {commit.log_index} has term {term}."
                 self._find(OWN_TERM, commit, message, sure=commit.sure and reign.sure, evidence=(place,))
-        elif commit.index <= reign.old:
+        elif commit.log_index <= reign.old:
             if not inherited:
                 message = f"{_raises(commit, lowest)}, while its log has entries of earlier terms up to {reign.old}."
                 sure = commit.sure and reign.sure
@@ -288,7 +289,7 @@ class Commit(Group):
 
     def _majority(self, commit: _Commit, reign: Reign, *, final: bool) -> None:
         """Judge an entry of the leader's own term that it calls committed."""
-        voters = self._voters(commit.index, reign)
+        voters = self._voters(commit.log_index, reign)
         if not voters:
             if final:
                 self.judge.skip(MAJORITY, "unknown_voters")
@@ -322,7 +323,7 @@ class Commit(Group):
 
     def _acked(self, commit: _Commit, voter: int) -> bool:
         pair = self.knowledge.pairs.of(commit.leader, voter)
-        return voter == commit.leader or (pair is not None and pair.acked(commit.term) >= commit.index)
+        return voter == commit.leader or (pair is not None and pair.acked(commit.term) >= commit.log_index)
 
     def _has_majority(self, commit: _Commit, ids: frozenset[int]) -> bool:
         return sum(self._acked(commit, id_) for id_ in ids) > len(ids) // 2
@@ -339,9 +340,8 @@ class Commit(Group):
         ids = voters[0]
         have = frozenset(id_ for id_ in ids if self._acked(commit, id_))
         message = (
-            f"Leader {commit.leader} sends commit index {commit.index} in term {commit.term}, which only {len(have)} of "
-            f"the voters {_listed(ids)} have"
-            + (f": {_listed(have)}, as far as they have acknowledged it." if have else ".")
+            f"Leader {commit.leader} sends commit index {commit.log_index} in term {commit.term}, which of the voters "
+            f"{_listed(ids)} only {_listed(have) or 'nobody'} can have: the others have not acknowledged it."
         )
         evidence = () if reign.end_place is None else (reign.end_place,)
         self._find(MAJORITY, commit, message, sure=commit.sure and reign.sure, evidence=evidence)
@@ -356,12 +356,11 @@ class Commit(Group):
     # CM-05
 
     def _exposed(self, step: Step, commit: _Commit, reign: Reign | None, ends: int) -> None:
-        assert step.receiver is not None
-        tail = self._tails.get(step.receiver)
+        tail = self._tails.get(commit.follower)
         if tail is None or reign is None:
             self.judge.skip(EXPOSED, "begun_midway")
             return
-        if tail.term >= commit.term or tail.index <= ends or step.receiver in self._capped:
+        if tail.term >= commit.term or tail.log_index <= ends or commit.follower in self._capped:
             self.judge.hold(EXPOSED)
             return
         before = self.knowledge.reigns.of(tail.leader, tail.term)
@@ -371,8 +370,8 @@ class Commit(Group):
             self.judge.hold(EXPOSED)
             return
         message = (
-            f"Leader {commit.leader} sends server {step.receiver} commit index {commit.index} behind entry {ends} in "
-            f"term {commit.term}, where server {step.receiver} has other entries up to {tail.index} "
+            f"Leader {commit.leader} sends server {commit.follower} commit index {commit.log_index} behind entry {ends} "
+            f"in term {commit.term}, where server {commit.follower} has other entries up to {tail.log_index} "
             f"(frame {tail.place.frame})."
         )
         self._find(EXPOSED, commit, message, sure=True, evidence=(tail.place,))
@@ -383,7 +382,7 @@ class Commit(Group):
         highest = self._highest
         if highest is None or highest[2] >= commit.term:
             return
-        if commit.index >= highest[0]:
+        if commit.log_index >= highest[0]:
             self.judge.hold(FORWARD)
         elif self._behind != (commit.leader, commit.term):
             self._behind = commit.leader, commit.term
@@ -405,4 +404,4 @@ class Commit(Group):
 
 
 def _raises(commit: _Commit, lowest: int | None) -> str:
-    return f"Leader {commit.leader} raises its commit index from {lowest} to {commit.index} in term {commit.term}"
+    return f"Leader {commit.leader} raises its commit index from {lowest} to {commit.log_index} in term {commit.term}"

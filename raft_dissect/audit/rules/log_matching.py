@@ -114,8 +114,10 @@ class LogMatching(Group):
         if index:
             self._previous(step, reign, index, term)
         if step.whole:
-            for number, entry in enumerate(step.entries, index + 1):
-                self._entry(step, reign, number, entry)
+            digests = step.message.digests
+            for position, entry in enumerate(step.entries):
+                digest = None if digests is None else digests[position]
+                self._entry(step, reign, index + 1 + position, entry, digest)
 
     def _find(self, rule: Rule, step: Step, what: str, index: int, known: Entry | None = None) -> None:
         evidence = () if known is None else (known.place,)
@@ -132,7 +134,8 @@ class LogMatching(Group):
     def _disorder(self, step: Step, index: int, before: int) -> None:
         for number, entry in enumerate(step.entries, index + 1):
             if entry.term < before:
-                self._find(ORDER, step, f"sends entry {number} with term {entry.term} behind one of term {before}", number)
+                what = f"sends entry {number} with term {entry.term} behind one of term {before}"
+                self._find(ORDER, step, what, number)
                 return
             before = entry.term
         last = index + len(step.entries)
@@ -176,7 +179,7 @@ class LogMatching(Group):
         else:
             self.judge.hold(OWN)
 
-    def _entry(self, step: Step, reign: Reign | None, index: int, entry: wire.Entry) -> None:
+    def _entry(self, step: Step, reign: Reign | None, index: int, entry: wire.Entry, digest: int | None) -> None:
         known = None if reign is None else reign.terms.get(index)
         if known is not None and known != entry.term:
             return  # MON-03 says so
@@ -184,7 +187,7 @@ class LogMatching(Group):
             return
         if known is None and reign is not None:
             self._own(step, reign, index, entry.term)
-        self._same(step, index, entry)
+        self._same(step, index, entry, digest)
 
     def _replaces(self, step: Step, index: int, term: int) -> bool:
         """Whether an entry replaces a committed one."""
@@ -210,7 +213,7 @@ class LogMatching(Group):
         )
         return True
 
-    def _same(self, step: Step, index: int, entry: wire.Entry) -> None:
+    def _same(self, step: Step, index: int, entry: wire.Entry, digest: int | None) -> None:
         known = self.knowledge.log.entry(index, entry.term)
         if known is None:
             if index <= self.knowledge.log.forgotten:
@@ -218,7 +221,7 @@ class LogMatching(Group):
             return
         if known.type is None:
             return
-        what = _difference(known, entry)
+        what = _difference(known, entry, digest)
         if what is None:
             self.judge.hold(SAME)
         elif sum(1 for _ in self.knowledge.reigns.in_term(entry.term)) < 2:
@@ -233,12 +236,14 @@ class LogMatching(Group):
             )
 
 
-def _difference(known: Entry, entry: wire.Entry) -> tuple[str, str] | None:
+def _difference(known: Entry, entry: wire.Entry, digest: int | None) -> tuple[str, str] | None:
     """What an entry was, and what it is now; None if that is the same."""
     if known.type != entry.type:
         return f"type {_type_name(known.type)}", f"type {_type_name(entry.type)}"
     if known.size != entry.size:
         return f"{known.size} bytes", f"{entry.size} bytes"
+    if None not in (known.digest, digest) and known.digest != digest:
+        return f"data of CRC-32 {known.digest:08x}", f"data of CRC-32 {digest:08x}"
     return None
 
 

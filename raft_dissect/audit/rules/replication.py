@@ -91,13 +91,13 @@ SPARE = Rule(
     "REPL-07",
     "A spare gets nothing",
     "warning",
-    "A leader sends no AppendEntries and no InstallSnapshot to a server that is a spare in the committed configuration, "
-    "unless it is being promoted.",
+    "A leader sends no AppendEntries and no InstallSnapshot to a server that is a spare in the committed "
+    "configuration, unless it is being promoted.",
     "observed in all releases with spares (v0.9.16 and later)",
     "A configuration with a spare that is known to be committed.",
     "Messages within three seconds after the configuration do not count. A note for the first minute, in which the "
     "spare may be catching up before it is promoted, or at any time before a configuration that promotes it.",
-    "Leader 1 sends AppendEntries to server 4, which is a spare.",
+    "Leader 1 sends AppendEntries to server 4, which is a spare (configuration 30, frame 881).",
 )
 ANSWERED = Rule(
     "REPL-08",
@@ -125,12 +125,12 @@ WINDOW = Rule(
     "REPL-10",
     "No more than 32 entries are on their way",
     "note",
-    "A leader of cowsql/raft v0.20.0 or later sends no entry that is more than 32 beyond the last one that the follower "
-    "has acknowledged in its term.",
+    "A leader of cowsql/raft v0.20.0 or later sends no entry that is more than 32 beyond the last one that the "
+    "follower has acknowledged in its term.",
     "observed in cowsql/raft v0.20.0 and later",
     "The leader's own results or votes, which tell its release, and an acknowledgement in its term.",
     "Results may be missing or come late, so the rule waits, and finds nothing where any may be missing.",
-    "Leader 1 has 40 entries on their way to server 3 in term 3.",
+    "Leader 1 has 40 entries on their way to server 3 in term 3: 80 is sent, 40 acknowledged.",
 )
 RULES = (ASKED, STORED, HINT, BACK, CHECKED, TOLD, SPARE, ANSWERED, PROGRESS, WINDOW)
 
@@ -281,7 +281,7 @@ class Replication(Group):
             BACK,
             step.place,
             f"Leader {step.sender} still sends server {step.receiver} what stands behind entry {index} in term "
-            f"{step.term}, which it has refused {talk.refused_times} times (first in frame {talk.refused_first.frame}).",
+            f"{step.term}, which it has refused {talk.refused_times} times (frame {talk.refused_first.frame}).",
             step.subject(index),
             evidence=(talk.refused_first, last),
             about=(step.term, index),
@@ -349,7 +349,7 @@ class Replication(Group):
             self._configured = configurations.latest
             roles = {} if self._configured is None else self._configured.roles
             self._spares = frozenset(id_ for id_, role in roles.items() if role == table.SPARE)
-            self._promotes(step)
+            self._promotes()
         configured = self._configured
         if configured is None or not self._spares:
             return
@@ -369,15 +369,15 @@ class Replication(Group):
         self.judge.find(
             SPARE,
             step.place,
-            f"Leader {leader} sends {step.message.name} to server {follower}, {what} (configuration {configured.conf_index}, frame "
-            f"{configured.place.frame}).",
+            f"Leader {leader} sends {step.message.name} to server {follower}, {what} (configuration "
+            f"{configured.conf_index}, frame {configured.place.frame}).",
             step.subject(configured.conf_index),
             severity=None if long else "note",
             evidence=(configured.place, first),
             about=term,
         )
 
-    def _promotes(self, step: Step) -> None:
+    def _promotes(self) -> None:
         """Another configuration is known; whoever is no spare in it was promoted."""
         for key in [key for key in self._to_spares if key[2] not in self._spares]:
             del self._to_spares[key]
@@ -466,12 +466,13 @@ class Replication(Group):
             self.judge.skip(STORED, reason or "other_direction")
             return
         brought = pair.brought.get(rejected - 1)
+        evidence = () if brought is None else (brought,)
         if brought is None:
-            rule, evidence = ASKED, ()
+            rule = ASKED
             message = f"Server {follower} refuses index {rejected}, which leader {leader} has not named to it."
             self.judge.hold(STORED)
         else:
-            rule, evidence = STORED, (brought,)
+            rule = STORED
             message = (
                 f"Server {follower} could not store the entries behind {rejected - 1} that leader {leader} sent it "
                 f"(frame {brought.frame}): it refuses index {rejected}."
@@ -521,8 +522,8 @@ class Replication(Group):
             return
         old = step.message.preamble.version < _COWSQL
         message = (
-            f"Server {follower} acknowledges entries up to {last} in term {term}, where leader {leader} has sent it none "
-            f"behind {sent.highest}."
+            f"Server {follower} acknowledges entries up to {last} in term {term}, where leader {leader} has sent it "
+            f"none behind {sent.highest}."
         )
         if old:
             message += " Its release names the end of its log, checked or not."
