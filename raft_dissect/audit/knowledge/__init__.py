@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from raft_dissect.audit.knowledge.configurations import Configurations
@@ -24,6 +25,10 @@ MOST_COMMITTED = 65_536
 """Entries that one message can show to be committed; older ones are not remembered anyway."""
 
 
+_MAX_LATE = 16
+"""Messages to servers that are not known yet which are remembered: the first ones of connections."""
+
+
 class Knowledge:
     """What was learned from all messages so far. Rules are asked about a message before it is learned from."""
 
@@ -36,14 +41,19 @@ class Knowledge:
         self.configurations = Configurations()
         self.snapshots = Snapshots()
         self.timers = Timers()
+        self._late: deque[Step] = deque(maxlen=_MAX_LATE)
 
     def learn(self, step: Step) -> None:
         """Learn from a message."""
         self.timers.message(step)
         self.lines.said(step.line, step)
         self.pairs.message(step)
+        if self._late:
+            self._learn_late()
         if step.sender is None or step.term is None:
             return
+        if step.receiver is None:
+            self._late.append(step)
         if step.real:
             self.terms.shown(step.sender, step.term, step.place)
             if step.type == table.REQUEST_VOTE:
@@ -53,6 +63,16 @@ class Knowledge:
         self.snapshots.message(step)
         if step.type == table.APPEND_ENTRIES and step.whole:
             self._entries(step, step.sender, step.term)
+
+    def _learn_late(self) -> None:
+        """Learn from messages to servers that were not known then, and are now."""
+        for step in [step for step in self._late if step.line.receiver is not None]:
+            self._late.remove(step)
+            step.receiver = step.line.receiver
+            self.pairs.message(step)
+            self.reigns.message(step)
+            if step.type == table.APPEND_ENTRIES and step.whole and step.sender is not None and step.term is not None:
+                self._entries(step, step.sender, step.term)
 
     def _entries(self, step: Step, leader: int, term: int) -> None:
         reign = self.reigns.of(leader, term)

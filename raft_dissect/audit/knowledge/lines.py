@@ -189,6 +189,14 @@ class Lines:
             return "begun_midway"
         began = terms.first(sender, term)
         began_ns = until.time_ns if began is None else began.time_ns
+        return self._hidden(sender, receiver, began_ns, until, term)
+
+    def hides_since(self, sender: int, receiver: int, since: Place, until: Place) -> Reason | None:
+        """Why it is not known all that a server sent to another between two places; None if it is."""
+        return self._hidden(sender, receiver, since.time_ns, until, None)
+
+    def _hidden(self, sender: int, receiver: int, began_ns: int, until: Place, term: int | None) -> Reason | None:
+        lines = self.between(sender, receiver)
         alive = [line for line in lines if line.end is None or line.end.time_ns >= began_ns]
         if not alive:
             return "other_direction"
@@ -229,10 +237,12 @@ def _appends(line: Line, step: Step) -> None:
         line.ends_term, line.ends, line.ends_place = step.term, ends, step.place
 
 
-def _hides(line: Line, term: int, began_ns: int, until: Place) -> Reason | None:
+def _hides(line: Line, term: int | None, began_ns: int, until: Place) -> Reason | None:
     if line.lost is not None and line.lost.time_ns >= began_ns:
         return "gap"
-    if not line.from_start and (line.first_term is None or line.first_term >= term):
+    if not line.from_start and (
+        line.first.time_ns > began_ns if term is None else line.first_term is None or line.first_term >= term
+    ):
         return "begun_midway"
     if line.last.time_ns > until.time_ns or line.first.time_ns > until.time_ns:
         return None

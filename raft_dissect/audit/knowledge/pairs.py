@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
 
 from raft_dissect.wire import table
 
@@ -18,33 +19,45 @@ _MAX_TERMS = 64
 """Terms of which acknowledgements are remembered; the lowest are forgotten first."""
 
 
-class Ack:
-    """The highest index that a follower acknowledged in one term."""
+_MAX_RECENT = 256
+"""Latest acknowledgements and commit indexes of one pair that are remembered one by one."""
 
-    __slots__ = ("index", "place")
 
-    def __init__(self, index: int, place: Place) -> None:
-        self.index = index
-        self.place = place
+class Refusal(NamedTuple):
+    """A follower lacked an entry of its leader."""
+
+    log_index: int
+    place: Place
+
+
+class Told(NamedTuple):
+    """An index that one of a pair told the other in a term."""
+
+    term: int
+    log_index: int
+    place: Place
 
 
 class Pair:
     """A leader and one follower. An answer counts whether or not the request was seen."""
 
     __slots__ = (
+        "acked_last",
         "acks",
         "asked",
         "brought",
+        "commits",
         "forgotten",
         "from_nothing",
         "lowest_term",
+        "refusals",
         "vague_answer",
         "vague_request",
     )
 
     def __init__(self) -> None:
         self.asked: dict[int, Place] = {}
-        """The latest values of prev_log_index and of snapshots' last_index, the last ones last."""
+        """The latest values of prev_log_index and of snapshots' last_index, and the first packet that brought each."""
         self.brought: dict[int, Place] = {}
         """The same of prev_log_index before entries alone."""
         self.forgotten = False
@@ -53,20 +66,24 @@ class Pair:
         """The lowest term in which prev_log_index was 0: whoever refuses that says the same as who acknowledges."""
         self.lowest_term: int | None = None
         """Of all requests."""
-        self.acks: dict[int, Ack] = {}
-        """By term."""
+        self.acks: dict[int, int] = {}
+        """The highest index that was acknowledged, by term."""
+        self.acked_last: deque[Told] = deque(maxlen=_MAX_RECENT)
+        """The latest acknowledgements."""
+        self.commits: deque[Told] = deque(maxlen=_MAX_RECENT)
+        """The latest commit indexes, where they grew."""
+        self.refusals: dict[int, Refusal] = {}
+        """The refusal of the lowest index, by term."""
         self.vague_request: Place | None = None
         """The last request of which fields are missing."""
         self.vague_answer: Place | None = None
 
     def acked(self, term: int) -> int:
         """The highest index that was acknowledged in a term; -1 if none was."""
-        ack = self.acks.get(term)
-        return -1 if ack is None else ack.index
+        return self.acks.get(term, -1)
 
     def _asks(self, index: int, place: Place, known: dict[int, Place]) -> None:
-        known.pop(index, None)
-        known[index] = place
+        known[index] = known.pop(index, place)
         if len(known) > _MAX_INDEXES:
             del known[next(iter(known))]
             self.forgotten = True
@@ -85,6 +102,9 @@ class Pair:
             self.from_nothing = step.term
         if self.lowest_term is None or step.term < self.lowest_term:
             self.lowest_term = step.term
+        commit, commits = fields.get("leader_commit"), self.commits
+        if commit is not None and (not commits or (step.term, commit) > commits[-1][:2]):
+            commits.append(Told(step.term, commit, place))
 
     def answer(self, step: Step) -> None:
         """The follower sent AppendEntriesResult."""
@@ -94,14 +114,36 @@ class Pair:
             self.vague_answer = place if self.vague_answer is None else max(self.vague_answer, place)
             return
         if fields["rejected"]:
+            self._refuses(step.term, fields["rejected"], place)
             return
-        ack = self.acks.get(step.term)
-        if ack is None:
-            self.acks[step.term] = Ack(last, place)
+        self.acked_last.append(Told(step.term, last, place))
+        if last > self.acks.get(step.term, -1):
+            self.acks[step.term] = last
             if len(self.acks) > _MAX_TERMS:
                 del self.acks[min(self.acks)]
-        elif last > ack.index:
-            ack.index, ack.place = last, place
+
+    def _refuses(self, term: int, index: int, place: Place) -> None:
+        known = self.refusals.get(term)
+        if known is None or index <= known.log_index:
+            self.refusals[term] = Refusal(index, place)
+            if len(self.refusals) > _MAX_TERMS:
+                del self.refusals[min(self.refusals)]
+
+    def acked_before_told(self, term: int, index: int) -> bool:
+        """Whether the follower may have acknowledged an index before it was told that the index is committed.
+
+        It has not when it acknowledged less after it was told, and more only then; all of this is seen on the
+        connections of two servers to each other, whose order is certain.
+        """
+        told = next((each.place for each in self.commits if each.term == term and each.log_index >= index), None)
+        less = False
+        for each in self.acked_last:
+            if each.term != term:
+                continue
+            if each.log_index >= index:
+                return told is None or each.place <= told or not less
+            less = told is not None and each.place > told
+        return self.acked(term) >= index
 
 
 class Pairs:

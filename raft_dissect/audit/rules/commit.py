@@ -39,9 +39,10 @@ MAJORITY = Rule(
     "term; the leader counts itself.",
     "Raft 5.3, 5.4.2, figure 2",
     "The configuration, the entry, and the results of the voters.",
-    "Acknowledgements count that come up to three seconds later, as with capture points of different clocks; for "
-    "those that are missing the capture must prove that they were not sent. All configurations count that the leader "
-    "may have used, and what it inherited from earlier leaders is no subject.",
+    "Capture points may have different clocks, so an acknowledgement counts as late only where the follower has "
+    "acknowledged less after it was told of the commit index, and all within three seconds. Of those that are missing "
+    "the capture must prove that they were not sent. All configurations count that the leader may have used, and what "
+    "it inherited from earlier leaders is no subject.",
     "Leader 1 sends commit index 44 in term 3, which of the voters 1, 2 and 3 only 1 can have: the others have not "
     "acknowledged it.",
 )
@@ -227,8 +228,8 @@ class Commit(Group):
                 self.judge.skip(IN_LOG, reason)
                 return
         message = (
-            f"Leader {commit.leader} sends commit index {commit.log_index} in term {commit.term}, while its log is known "
-            f"to end at {end}."
+            f"Leader {commit.leader} sends commit index {commit.log_index} in term {commit.term}, while its log is "
+            f"known to end at {end}."
         )
         evidence = () if reign.end_place is None else (reign.end_place,)
         self._find(IN_LOG, commit, message, sure=commit.sure and reign.sure, evidence=evidence)
@@ -296,7 +297,7 @@ class Commit(Group):
             else:
                 self.judge.later(lambda: self._advance_later(commit), commit.place)
             return
-        if any(self._has_majority(commit, ids) for ids in voters):
+        if not final and any(self._has_majority(commit, ids) for ids in voters):
             self.judge.hold(MAJORITY)
         elif not final:
             self.judge.later(lambda: self._advance_later(commit), commit.place)
@@ -325,20 +326,31 @@ class Commit(Group):
         pair = self.knowledge.pairs.of(commit.leader, voter)
         return voter == commit.leader or (pair is not None and pair.acked(commit.term) >= commit.log_index)
 
+    def _acked_in_time(self, commit: _Commit, voter: int) -> bool:
+        pair = self.knowledge.pairs.of(commit.leader, voter)
+        before = pair is not None and pair.acked_before_told(commit.term, commit.log_index)
+        return voter == commit.leader or before
+
     def _has_majority(self, commit: _Commit, ids: frozenset[int]) -> bool:
         return sum(self._acked(commit, id_) for id_ in ids) > len(ids) // 2
 
     def _minority(self, commit: _Commit, reign: Reign, voters: list[frozenset[int]]) -> None:
-        """Judge what no majority is known to have acknowledged."""
+        """Judge what no majority was known to have acknowledged when it was called committed."""
+        have: frozenset[int] = frozenset()
+        hidden: list[Reason] = []
         for ids in voters:
-            known = sum(self._acked(commit, id_) for id_ in ids)
-            reasons = [self._hides_answers(commit, id_) for id_ in sorted(ids) if not self._acked(commit, id_)]
-            hidden = [reason for reason in reasons if reason is not None]
-            if hidden and known + len(hidden) > len(ids) // 2:
-                self.judge.skip(MAJORITY, hidden[0])
+            have = frozenset(id_ for id_ in ids if self._acked_in_time(commit, id_))
+            reasons = [self._hides_answers(commit, id_) for id_ in sorted(ids - have)]
+            missing = [reason for reason in reasons if reason is not None]
+            if len(have) > len(ids) // 2:
+                self.judge.hold(MAJORITY)
                 return
-        ids = voters[0]
-        have = frozenset(id_ for id_ in ids if self._acked(commit, id_))
+            if len(have) + len(missing) > len(ids) // 2:
+                hidden = hidden or missing
+        if hidden:
+            self.judge.skip(MAJORITY, hidden[0])
+            return
+        ids = voters[-1]
         message = (
             f"Leader {commit.leader} sends commit index {commit.log_index} in term {commit.term}, which of the voters "
             f"{_listed(ids)} only {_listed(have) or 'nobody'} can have: the others have not acknowledged it."
@@ -351,7 +363,11 @@ class Commit(Group):
         if pair is not None and pair.vague_answer is not None:
             return "cut_short"
         lines, terms = self.knowledge.lines, self.knowledge.terms
-        return lines.hides(terms, voter, commit.leader, commit.term, commit.place)
+        reason = lines.hides(terms, voter, commit.leader, commit.term, commit.place)
+        refusal = None if pair is None else pair.refusals.get(commit.term)
+        if reason is not None and refusal is not None and refusal.log_index <= commit.log_index:
+            return lines.hides_since(voter, commit.leader, refusal.place, commit.place)
+        return reason
 
     # CM-05
 
@@ -370,8 +386,8 @@ class Commit(Group):
             self.judge.hold(EXPOSED)
             return
         message = (
-            f"Leader {commit.leader} sends server {commit.follower} commit index {commit.log_index} behind entry {ends} "
-            f"in term {commit.term}, where server {commit.follower} has other entries up to {tail.log_index} "
+            f"Leader {commit.leader} sends server {commit.follower} commit index {commit.log_index} behind entry "
+            f"{ends} in term {commit.term}, where server {commit.follower} has other entries up to {tail.log_index} "
             f"(frame {tail.place.frame})."
         )
         self._find(EXPOSED, commit, message, sure=True, evidence=(tail.place,))

@@ -516,7 +516,7 @@ class Replication(Group):
         if pair.vague_request is not None:
             self.judge.skip(CHECKED, "cut_short")
             return
-        reason = self.knowledge.lines.hides(self.knowledge.terms, leader, follower, term, step.place)
+        reason = self._hides_sent(step, pair, leader, follower, last)
         if reason is not None:
             self.judge.skip(CHECKED, reason)
             return
@@ -531,6 +531,18 @@ class Replication(Group):
         reign = self.knowledge.reigns.of(leader, term)
         sure = step.sure and reign is not None and reign.sure
         self.judge.find(CHECKED, step.place, message, step.subject(last), sure=sure, evidence=evidence, about=term)
+
+    def _hides_sent(self, step: Step, pair: Pair, leader: int, follower: int, last: int) -> Reason | None:
+        """Why it is not known what a follower has got of its leader that it lacked before."""
+        assert step.term is not None
+        lines, terms = self.knowledge.lines, self.knowledge.terms
+        reason = lines.hides(terms, leader, follower, step.term, step.place)
+        refusal = pair.refusals.get(step.term)
+        if reason is None or refusal is None or refusal.log_index > last or refusal.place > step.place:
+            return reason
+        asked = pair.asked.get(refusal.log_index)
+        # What it has refused it has got behind that request, if at all.
+        return reason if asked is None else lines.hides_since(leader, follower, asked, step.place)
 
     # A result that does not come
 
