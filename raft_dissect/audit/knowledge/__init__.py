@@ -41,7 +41,7 @@ class Knowledge:
         self.configurations = Configurations()
         self.snapshots = Snapshots()
         self.timers = Timers()
-        self._late: deque[Step] = deque(maxlen=_MAX_LATE)
+        self._late: deque[Step] = deque()
 
     def learn(self, step: Step) -> None:
         """Learn from a message."""
@@ -50,10 +50,16 @@ class Knowledge:
         self.pairs.message(step)
         if self._late:
             self._learn_late()
-        if step.sender is None or step.term is None:
+        if step.sender is None:
+            self.lines.lost(step.line, step.place)
             return
         if step.receiver is None:
             self._late.append(step)
+            if len(self._late) > _MAX_LATE:
+                forgotten = self._late.popleft()
+                self.lines.lost(forgotten.line, forgotten.place)
+        if step.term is None:
+            return
         if step.real:
             self.terms.shown(step.sender, step.term, step.place)
             if step.type == table.REQUEST_VOTE:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _MAX_OVER = 64
 """Connections of one server to another that are over and still remembered."""
+_LATE_NS = 1_000_000_000
+"""How late packets may have been captured in a capture that shows some to be late."""
 _MAX_UNKNOWN = 4096
 """Connections that are remembered although it is not known between whom they are."""
 _SYNCHRONOUS = 2
@@ -105,6 +107,7 @@ class Lines:
         self._between: dict[tuple[int, int], list[Line]] = {}
         self._unknown: dict[int, Line] = {}  # those of which an end is not known
         self._forgot_unknown = False
+        self._unordered_ns = 0  # by how much the times of messages of one connection fall at most
 
     def line(self, stream: Stream, place: Place, sender: int | None, receiver: int | None) -> Line:
         """What is known of a stream, on which something was seen at a place."""
@@ -150,6 +153,8 @@ class Lines:
         place, term = step.place, step.term if step.real else None
         line.messages += 1
         _frames(line, step)
+        if place < line.last and line.messages > 1:
+            self._unordered_ns = max(self._unordered_ns, line.last.time_ns - place.time_ns, 1)
         line.last = max(line.last, place)
         if line.messages == 1:
             line.first_term = term
@@ -194,6 +199,23 @@ class Lines:
     def hides_since(self, sender: int, receiver: int, since: Place, until: Place) -> Reason | None:
         """Why it is not known all that a server sent to another between two places; None if it is."""
         return self._hidden(sender, receiver, since.time_ns, until, None)
+
+    def margin_ns(self, sender: int, receiver: int) -> int | None:
+        """How much later than a message another one back must be seen to be later for sure; None if it is unknown.
+
+        Where the two directions are captured with different clocks, round trips of TCP are as much longer for the one
+        whose clock is behind. Where packets are captured late, times fall on connections.
+        """
+        spreads = [
+            line.stream.round_trips.spread()
+            for line in self.between(sender, receiver)
+            if line.stream.round_trips is not None
+        ]
+        trips = [spread.min for spread in spreads if spread is not None]
+        if not trips:
+            return None
+        late_ns = max(_LATE_NS, 2 * self._unordered_ns) if self._unordered_ns else 0
+        return max(int(min(trips)), late_ns)
 
     def _hidden(self, sender: int, receiver: int, began_ns: int, until: Place, term: int | None) -> Reason | None:
         lines = self.between(sender, receiver)

@@ -83,7 +83,7 @@ class Pair:
         return self.acks.get(term, -1)
 
     def _asks(self, index: int, place: Place, known: dict[int, Place]) -> None:
-        known[index] = known.pop(index, place)
+        known[index] = min(known.pop(index, place), place)
         if len(known) > _MAX_INDEXES:
             del known[next(iter(known))]
             self.forgotten = True
@@ -129,20 +129,21 @@ class Pair:
             if len(self.refusals) > _MAX_TERMS:
                 del self.refusals[min(self.refusals)]
 
-    def acked_before_told(self, term: int, index: int) -> bool:
+    def acked_before_told(self, term: int, index: int, margin_ns: int | None) -> bool:
         """Whether the follower may have acknowledged an index before it was told that the index is committed.
 
         It has not when it acknowledged less after it was told, and more only then; all of this is seen on the
-        connections of two servers to each other, whose order is certain.
+        connections of two servers to each other, whose order is certain but for `margin_ns` (None: unknown).
         """
         told = next((each.place for each in self.commits if each.term == term and each.log_index >= index), None)
+        until = None if told is None or margin_ns is None else told.time_ns + margin_ns
         less = False
         for each in self.acked_last:
             if each.term != term:
                 continue
             if each.log_index >= index:
-                return told is None or each.place <= told or not less
-            less = told is not None and each.place > told
+                return until is None or each.place.time_ns <= until or not less
+            less = less or (until is not None and each.place.time_ns > until)
         return self.acked(term) >= index
 
 

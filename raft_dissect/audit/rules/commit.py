@@ -328,8 +328,10 @@ class Commit(Group):
 
     def _acked_in_time(self, commit: _Commit, voter: int) -> bool:
         pair = self.knowledge.pairs.of(commit.leader, voter)
-        before = pair is not None and pair.acked_before_told(commit.term, commit.log_index)
-        return voter == commit.leader or before
+        if pair is None or voter == commit.leader:
+            return voter == commit.leader
+        margin_ns = self.knowledge.lines.margin_ns(commit.leader, voter)
+        return pair.acked_before_told(commit.term, commit.log_index, margin_ns)
 
     def _has_majority(self, commit: _Commit, ids: frozenset[int]) -> bool:
         return sum(self._acked(commit, id_) for id_ in ids) > len(ids) // 2

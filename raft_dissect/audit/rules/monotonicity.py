@@ -111,8 +111,8 @@ class Monotonicity(Group):
         )
 
     def _entries(self, step: Step) -> None:
-        if not step.whole or step.sender is None or step.term is None:
-            return
+        if not step.whole or not step.consistent or step.sender is None or step.term is None:
+            return  # LM-02 says so where terms are in no order
         reign = self.knowledge.reigns.of(step.sender, step.term)
         if reign is None:
             return

@@ -456,7 +456,8 @@ class Replication(Group):
     def _not_asked(self, step: Step, leader: int, follower: int, rejected: int) -> None:
         """Judge the refusal of an index that the leader was not known to have named."""
         pair = self.knowledge.pairs.of(leader, follower)
-        if pair is not None and rejected in pair.asked:
+        asked = None if pair is None else pair.asked.get(rejected)
+        if asked is not None and not self._is_later(asked, step):
             self.judge.hold(ASKED)
             self.judge.hold(STORED)
             return
@@ -480,6 +481,13 @@ class Replication(Group):
             self.judge.hold(ASKED)
         self.judge.find(rule, step.place, message, step.subject(rejected), evidence=evidence, about=step.term)
 
+    def _is_later(self, request: Place, step: Step) -> bool:
+        """Whether a request was sent for sure only after a result to the same server."""
+        assert step.sender is not None
+        assert step.receiver is not None
+        margin_ns = self.knowledge.lines.margin_ns(step.sender, step.receiver)
+        return margin_ns is not None and request.time_ns > step.place.time_ns + margin_ns
+
     def _hides_requests(self, step: Step, pair: Pair | None, leader: int, follower: int) -> Reason | None:
         """Why it is not known what a leader has sent to a follower before a result."""
         assert step.term is not None
@@ -501,11 +509,11 @@ class Replication(Group):
 
     def _unchecked(self, step: Step, leader: int, follower: int, term: int, last: int) -> None:
         """Judge an acknowledgement of more than was known to be sent."""
-        sent = self.knowledge.reigns.sent(leader, follower, term)
-        if sent is not None and last <= sent.highest:
+        sent, pair = self.knowledge.reigns.sent(leader, follower, term), self.knowledge.pairs.of(leader, follower)
+        end = -1 if sent is None else sent.highest
+        if last <= end:
             self.judge.hold(CHECKED)
             return
-        pair = self.knowledge.pairs.of(leader, follower)
         if sent is None or pair is None:
             # It answers a request of an earlier term, or one that the capture lacks.
             self.judge.skip(CHECKED, "other_direction")
@@ -523,7 +531,7 @@ class Replication(Group):
         old = step.message.preamble.version < _COWSQL
         message = (
             f"Server {follower} acknowledges entries up to {last} in term {term}, where leader {leader} has sent it "
-            f"none behind {sent.highest}."
+            f"none behind {end}."
         )
         if old:
             message += " Its release names the end of its log, checked or not."
