@@ -244,12 +244,12 @@ class Commit(Group):
     def _find(
         self, rule: Rule, commit: _Commit, message: str, *, sure: bool, evidence: tuple[Place, ...], note: bool = False
     ) -> None:
-        whom = Subject(commit.leader, commit.follower, commit.term, commit.log_index)
+        follower = commit.follower if rule is EXPOSED else None  # the others are about the leader alone
         self.judge.find(
             rule,
             commit.place,
             message,
-            whom,
+            Subject(commit.leader, follower, commit.term, commit.log_index),
             sure=sure,
             severity="note" if note else None,
             evidence=evidence,
@@ -404,7 +404,7 @@ class Commit(Group):
             self.judge.hold(FORWARD)
         elif self._behind != (commit.leader, commit.term):
             self._behind = commit.leader, commit.term
-            self.judge.later(lambda: self._still_behind(commit, highest), commit.place)
+            self.judge.later(lambda: self._still_behind(commit, highest), commit.place, 2 * GRACE_NS)
 
     def _still_behind(self, commit: _Commit, highest: tuple[int, int, int, Place]) -> None:
         index, leader, term, place = highest
