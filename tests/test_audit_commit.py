@@ -69,7 +69,7 @@ def test_a_leader_that_votes_alone_may_commit_what_it_has_not_sent() -> None:
 cluster 1 2 release cowsql-0.22.1
 at 0ms    1 -> 2    AppendEntries term=1 prev=60/1 commit=60
 at 2ms    2 -> 1    AppendEntriesResult term=1 rejected=60 last=0
-at 10ms   1 -> 2    AppendEntries term=1 prev=0/0 commit=60 entries=change(1 voter),change(1 voter, 2 standby),command*30
+at 10ms   1 -> 2    AppendEntries term=1 prev=0/0 commit=60 entries=change(1 voter, 2 standby),command*31
 at 12ms   2 -> 1    AppendEntriesResult term=1 last=32
 at 20ms   1 -> 2    AppendEntries term=1 prev=32/1 commit=90 entries=command*32
 at 22ms   2 -> 1    AppendEntriesResult term=1 last=64

@@ -58,7 +58,7 @@ def test_data_that_differs_in_one_bit_in_a_real_capture() -> None:
 
 def the_biggest(talk: Transcript) -> tuple[Utterance, int]:
     """The last AppendEntries with the largest entry, which another follower was sent before, and the entry's number."""
-    last = max(talk.all("AppendEntries"), key=lambda each: (max((len(e.data) for e in each.entries), default=0)))
+    last = max(talk.all("AppendEntries"), key=lambda each: max((len(e.data) for e in each.entries), default=0))
     size = max(len(entry.data) for entry in last.entries)
     found = talk.all("AppendEntries", where=lambda each: any(len(entry.data) == size for entry in each.entries))
     assert len({each.receiver for each in found}) > 1

@@ -142,6 +142,7 @@ _STILL_NS = 5 * _SECOND
 _PROMOTION_NS = 60 * _SECOND
 _WINDOW = 32
 _LATEST = 64
+_MOST_LINES = 64
 _COWSQL = 2
 """The version in the preamble of results and votes of cowsql/raft v0.20.0 and later."""
 _MAX_TALKS = 4096
@@ -167,8 +168,8 @@ class _Talk:
 
     def __init__(self, term: int) -> None:
         self.term = term
-        self.installing = False
-        """Whether a snapshot is on its way."""
+        self.installing: int | None = None
+        """The last index of the snapshot that is on its way."""
         self.refused = 0
         """The index that was refused last, 0 when none was since the last success."""
         self.refused_times = 0
@@ -188,17 +189,16 @@ class _Talk:
 class _Told:
     """A leader that was told of a higher term."""
 
-    __slots__ = ("by", "first", "led", "line", "place", "term", "times")
+    __slots__ = ("by", "found", "led", "lines", "place", "term")
 
     def __init__(self, led: int, term: int, by: int, place: Place) -> None:
         self.led = led
         self.term = term
         self.by = by
         self.place = place
-        self.line: Line | None = None
-        """Where it goes on."""
-        self.first: Place = place
-        self.times = 0
+        self.lines: dict[Line, tuple[int, Place]] = {}
+        """How often it has sent AppendEntries since, and where first, by connection."""
+        self.found = False
 
 
 class Replication(Group):
@@ -253,7 +253,7 @@ class Replication(Group):
             talk.waiting = step.place
             self._wait(step, talk, leader, follower)
         if step.type == table.INSTALL_SNAPSHOT:
-            talk.installing = True
+            talk.installing = step.fields.get("last_index", 0)
             return
         if step.ends is None:
             self.judge.skip(PROGRESS, "cut_short")
@@ -409,7 +409,8 @@ class Replication(Group):
 
     def _success(self, step: Step, talk: _Talk, last: int) -> None:
         talk.refused = talk.refused_times = 0
-        talk.installing = False
+        if talk.installing is not None and last >= talk.installing:
+            talk.installing = None
         talk.acks.append((step.place, max(last, talk.acks[-1][1] if talk.acks else -1)))
         if last > talk.resent[0]:
             talk.resent, talk.resent_times = (-1, 0), 0
@@ -424,7 +425,7 @@ class Replication(Group):
         if talk is None or talk.term != step.term:
             return
         self._hint(step, leader, follower, rejected, last)
-        if talk.installing:
+        if talk.installing is not None:
             talk.refused = talk.refused_times = 0
         elif talk.refused == rejected:
             talk.refused_times += 1
@@ -564,7 +565,7 @@ class Replication(Group):
         talk.waiting = None
         assert step.term is not None
         terms, lines = self.knowledge.terms, self.knowledge.lines
-        if talk.installing or terms.current(follower) > step.term:
+        if talk.installing is not None or terms.current(follower) > step.term:
             return
         if step.line.end is not None:
             self.judge.skip(ANSWERED, "capture_end")
@@ -598,21 +599,22 @@ class Replication(Group):
         told = self._told.get(leader)
         if told is None or told.led != term or step.place.time_ns - told.place.time_ns < GRACE_NS:
             return
-        if told.line is not step.line:
-            told.line, told.first, told.times = step.line, step.place, 0
-        told.times += 1
-        if told.times < _STILL or step.place.time_ns - told.first.time_ns < _STILL_NS:
+        times, first = told.lines.get(step.line, (0, step.place))
+        if times or len(told.lines) < _MOST_LINES:
+            told.lines[step.line] = times + 1, first
+        if times + 1 < _STILL or step.place.time_ns - first.time_ns < _STILL_NS:
             return
+        told.found = True
         self.judge.find(
             TOLD,
             step.place,
             f"Leader {leader} goes on in term {term}, though server {told.by} has told it of term {told.term} "
             f"(frame {told.place.frame}).",
-            step.subject(),
+            Subject(leader, told.by, term),
             evidence=(told.place,),
             about=term,
         )
 
     def _stopped(self, told: _Told) -> None:
-        if told.times < _STILL:
+        if not told.found:
             self.judge.hold(TOLD)
