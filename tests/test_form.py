@@ -194,7 +194,8 @@ def said(event: Any) -> tuple[object, ...]:
     """Everything that an event says, in values that are equal in both forms."""
     kind = type(event).__name__
     if kind == "Message":
-        return kind, event.stream.number, event.first, event.place, captures.content(event), *_decoded(event)
+        seen = event.first, event.place, captures.content(event), event.digests
+        return kind, event.stream.number, *seen, *_decoded(event)
     if kind == "Diagnostic":
         message = None if event.message is None else said(event.message)
         number = None if event.stream is None else event.stream.number
@@ -236,6 +237,7 @@ def test_any_damaged_capture_file(name: str, seed: int, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_bytes(data[: generator.randrange(len(data) // 2, len(data) + 1)])
     assert_same_dissection(path, keep_payload=True, hash_payload=True)
+    assert_same_dissection(path, digest_entries=True)
     assert_same_dissection(path)
 
 
@@ -255,6 +257,7 @@ def test_any_bytes_in_messages(name: str, seed: int, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_bytes(data)
     assert_same_dissection(path)
+    assert_same_dissection(path, digest_entries=True)
 
 
 @pytest.mark.parametrize("name", ["s4-ipv6-cowsql-0.22.1.pcap", "s1-hostnames-cowsql-0.22.1.any1.pcap"])
