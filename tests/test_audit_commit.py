@@ -204,6 +204,35 @@ at 3711ms..4711ms every 100ms  3 -> 2  AppendEntriesResult term=3 last=5
     assert not errors(packets)
 
 
+def test_the_first_commit_index_behind_a_snapshot_is_inherited() -> None:
+    packets = after_start(
+        """
+at 950ms  kill 1
+at 3600ms 2 -> 3  RequestVote term=3 last=5/1
+at 3602ms 3 -> 2  RequestVoteResult term=3 granted
+at 3604ms 2 -> 3  InstallSnapshot term=3 last=4/1 conf=3(1 voter, 2 voter, 3 voter) size=64
+at 3606ms 3 -> 2  AppendEntriesResult term=3 last=4
+at 3608ms 2 -> 3  AppendEntries term=3 prev=4/1 commit=4 entries=command@1
+at 3610ms 3 -> 2  AppendEntriesResult term=3 last=5
+"""
+    )
+    assert not findings(packets, "CM-03")
+    assert not findings(packets, "CM-04")
+
+
+def test_a_window_without_acknowledgements_proves_nothing() -> None:
+    """For five seconds the capture lacks all that is sent to leader 3."""
+    packets = captures.packets(S6)
+    begin = packets[0].time_ns + 6 * SECOND
+    worse = [
+        packet
+        for packet in packets
+        if packet.data[30:34] != bytes([10, 77, 77, 3]) or not begin < packet.time_ns < begin + 5 * SECOND
+    ]
+    assert not errors(worse)
+    assert skipped(worse, "CM-02") > skipped(packets, "CM-02")
+
+
 @pytest.mark.parametrize(
     ("release", "verdict", "severity"),
     [("canonical-0.11.3", "observation", "note"), ("canonical-0.18.1", "violation", "error")],

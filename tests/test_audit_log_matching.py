@@ -94,6 +94,32 @@ def test_a_term_out_of_order(term: int) -> None:
     only(talk, target, "LM-02")
 
 
+def test_a_wrong_message_does_not_accuse_the_right_one_behind_it() -> None:
+    """Server 1 is sent the entries first."""
+    talk = transcript(S1)
+    target = talk.find(nth=-3, receiver=1, entries=8)
+    target.set_entry(3, term=1)
+    only(talk, target, "LM-02")
+
+
+def test_what_one_leader_changes_itself_is_judged_once() -> None:
+    """MON-03 says that leader 2 changes its own entry 6, which it has committed."""
+    packets = after_start(
+        """
+at 950ms  kill 1
+at 3600ms 2 -> 3  RequestVote term=3 last=5/1
+at 3602ms 3 -> 2  RequestVoteResult term=3 granted
+at 3604ms 2 -> 3  AppendEntries term=3 prev=5/1 commit=5 entries=command
+at 3606ms 3 -> 2  AppendEntriesResult term=3 last=6
+at 3700ms 2 -> 3  AppendEntries term=3 prev=6/3 commit=6
+at 3701ms 3 -> 2  AppendEntriesResult term=3 last=6
+at 3800ms 2 -> 3  AppendEntries term=3 prev=5/1 commit=6 entries=command@1
+at 3801ms 3 -> 2  AppendEntriesResult term=3 last=6
+"""
+    )
+    assert [rule for rule, _, _ in errors(packets)] == ["MON-03"]
+
+
 def test_another_term_for_the_entry_before() -> None:
     talk = transcript(S1)
     target = talk.find("AppendEntries", -3, receiver=2, n_entries=0)

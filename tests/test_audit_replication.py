@@ -197,10 +197,10 @@ def test_a_stale_refusal_that_looks_like_success() -> None:
         """
 at 1000ms  1 -> 2  AppendEntries term=1 prev=0/0 commit=5 entries=command
 at 1003ms  2 -> 1  AppendEntriesResult term=3 rejected=0 last=500
-at 4600ms  1 -> 2  RequestVote term=3 last=5/1
-at 4602ms  2 -> 1  RequestVoteResult term=3 granted
-at 4610ms..9010ms every 100ms  1 -> 2  AppendEntries term=3 prev=5/1 commit=5
-at 4611ms..9011ms every 100ms  2 -> 1  AppendEntriesResult term=3 last=5
+at 2000ms  1 -> 2  RequestVote term=3 last=5/1
+at 2002ms  2 -> 1  RequestVoteResult term=3 granted
+at 2010ms..9010ms every 100ms  1 -> 2  AppendEntries term=3 prev=5/1 commit=5
+at 2011ms..9011ms every 100ms  2 -> 1  AppendEntriesResult term=3 last=5
 """
     )
     assert not findings(packets, "REPL-05")
