@@ -44,7 +44,8 @@ class ClusterAudit:
         """`off` are the ids of rules that are not asked; `told` is called with each finding as it is made."""
         self._analysis = Analysis()
         self._servers = self._analysis.servers
-        self.knowledge = Knowledge()
+        self._identified = 0
+        self.knowledge = Knowledge(self._servers)
         self.judge = Judge([rule for rule in RULES if rule.id not in off], self._found)
         self._groups: list[Group] = [group(self.knowledge, self.judge) for group in GROUPS]
         self._told = told
@@ -69,6 +70,9 @@ class ClusterAudit:
     def feed(self, event: Event) -> None:
         """Take one event."""
         self._analysis.feed(event)
+        if self._identified != self._servers.identities.changes:
+            self._identified = self._servers.identities.changes
+            self._name()
         self.judge.advance(event.place.time_ns)
         if isinstance(event, Message):
             self._message(event)
@@ -86,6 +90,12 @@ class ClusterAudit:
                 group.transport(event)
         else:
             self._diagnostic(event)
+
+    def _name(self) -> None:
+        """Somebody became known: perhaps it is who speaks or listens on a connection without a name."""
+        servers, lines = self._servers, self.knowledge.lines
+        for line in lines.nameless():
+            lines.line(line.stream, line.first, servers.sender(line.stream).id, servers.receiver(line.stream).id)
 
     def _line(self, stream: Stream, place: Place) -> Line:
         servers = self._servers

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from raft_dissect.audit.rules import (
     commit,
+    election,
     encoding,
     liveness,
     log_matching,
@@ -13,6 +14,7 @@ from raft_dissect.audit.rules import (
     monotonicity,
     replication,
     snapshot,
+    transfer,
     transport,
 )
 
@@ -24,21 +26,25 @@ GROUPS: tuple[type[Group], ...] = (
     encoding.Encoding,
     transport.Transport,
     monotonicity.Monotonicity,
+    election.Elections,
     log_matching.LogMatching,
     replication.Replication,
     commit.Commit,
     snapshot.Snapshots,
     membership.Membership,
+    transfer.Transfers,
     liveness.Liveness,
 )
 RULES: tuple[Rule, ...] = (
     *encoding.RULES,
     *transport.RULES,
     *monotonicity.RULES,
+    *election.RULES,
     *log_matching.RULES,
     *replication.RULES,
     *commit.RULES,
     *snapshot.RULES,
     *membership.RULES,
+    *transfer.RULES,
     *liveness.RULES,
 )

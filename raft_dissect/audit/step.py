@@ -21,6 +21,7 @@ class Step:
         "_consistent",
         "entries",
         "fields",
+        "layouts",
         "line",
         "message",
         "place",
@@ -46,6 +47,8 @@ class Step:
         self.sure: bool = sender.known_by in ("handshake", "configuration") and line.named
         """Whether the sender is known by a handshake or a configuration, and not inferred."""
         self._consistent: bool | None = None
+        self.layouts: frozenset[str] = sender.labels
+        """The layouts of which one is the sender's own, by what it wrote so far; empty if that tells nothing."""
 
     @property
     def known(self) -> bool:

@@ -26,6 +26,7 @@ Reason = Literal[
     "unknown_release",
     "unknown_timers",
     "not_hashed",
+    "ambiguous",
 ]
 """Why a rule was not evaluated for a subject."""
 
@@ -41,6 +42,7 @@ REASONS: dict[Reason, str] = {
     "unknown_release": "it depends on the release, which the capture does not show",
     "unknown_timers": "it depends on the timers, which the capture does not show",
     "not_hashed": "the data would tell, and nobody asked to look at it",
+    "ambiguous": "it cannot be told which request an answer belongs to",
 }
 
 

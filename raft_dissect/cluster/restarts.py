@@ -98,6 +98,10 @@ class Restarts:
             outgoing = self._servers[server] = _Outgoing()
         return outgoing
 
+    def proven(self, server: int, place: Place) -> bool:
+        """Whether the server with an id was started anew, and a place is in its first packets after that."""
+        return any(known.resolved.id == server and place in of.proven for known, of in self._servers.items())
+
     def places(self) -> dict[Server, tuple[Place, ...]]:
         """By server: the first packets after each restart, in the order of time."""
         found: dict[Server, list[Place]] = {}

@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from raft_dissect.audit.knowledge.configurations import Configurations
+from raft_dissect.audit.knowledge.durable import Durable
 from raft_dissect.audit.knowledge.lines import Lines
 from raft_dissect.audit.knowledge.log import Committed, Entry, Log
 from raft_dissect.audit.knowledge.pairs import Pairs
@@ -13,11 +14,13 @@ from raft_dissect.audit.knowledge.reigns import Reigns
 from raft_dissect.audit.knowledge.snapshots import Snapshots
 from raft_dissect.audit.knowledge.terms import Terms
 from raft_dissect.audit.knowledge.timers import Timers
+from raft_dissect.audit.knowledge.votes import Votes
 from raft_dissect.wire import table
 
 if TYPE_CHECKING:
     from raft_dissect.audit.knowledge.reigns import Reign
     from raft_dissect.audit.step import Step
+    from raft_dissect.cluster.servers import Servers
     from raft_dissect.values import Place
 
 
@@ -32,7 +35,7 @@ _MAX_LATE = 16
 class Knowledge:
     """What was learned from all messages so far. Rules are asked about a message before it is learned from."""
 
-    def __init__(self) -> None:
+    def __init__(self, servers: Servers) -> None:
         self.lines = Lines()
         self.terms = Terms()
         self.reigns = Reigns()
@@ -41,12 +44,17 @@ class Knowledge:
         self.configurations = Configurations()
         self.snapshots = Snapshots()
         self.timers = Timers()
+        self.votes = Votes(self.lines)
+        self.durable = Durable(self.reigns, self.log)
+        self.restarts = servers.restarts
         self._late: deque[Step] = deque()
 
     def learn(self, step: Step) -> None:
         """Learn from a message."""
+        self.durable.message(step)
         self.timers.message(step)
         self.lines.said(step.line, step)
+        self.votes.message(step)
         self.pairs.message(step)
         if self._late:
             self._learn_late()

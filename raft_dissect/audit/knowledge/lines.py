@@ -43,6 +43,11 @@ class Line:
         "highest_term",
         "last",
         "lost",
+        "lowest_place",
+        "lowest_term",
+        "matched",
+        "matched_place",
+        "matched_term",
         "messages",
         "named",
         "next_offset",
@@ -81,6 +86,14 @@ class Line:
         """The term of its last AppendEntries, as is `commit_term`."""
         self.appended_ns = 0
         """When that was complete."""
+        self.lowest_term: int | None = None
+        """The lowest term that its sender has shown on it, as the highest one."""
+        self.lowest_place = place
+        self.matched_term: int | None = None
+        """The term of the last AppendEntriesResult that accepts."""
+        self.matched = -1
+        """The highest last_log_index of those in that term."""
+        self.matched_place = place
         self.commit_term: int | None = None
         """The term of its last AppendEntries."""
         self.commit = -1
@@ -140,6 +153,10 @@ class Lines:
                 self._lines.pop(line.stream.number, None)
                 return
 
+    def nameless(self) -> list[Line]:
+        """The connections of which it is not known who speaks or who listens."""
+        return list(self._unknown.values())
+
     def known(self, stream: Stream) -> Line | None:
         """What is known of a stream, if anything was seen on it."""
         return self._lines.get(stream.number)
@@ -147,6 +164,10 @@ class Lines:
     def between(self, sender: int, receiver: int) -> list[Line]:
         """The connections of one server to another, those that are over included."""
         return self._between.get((sender, receiver), [])
+
+    def of(self, sender: int) -> list[Line]:
+        """The connections of one server to all others, those that are over included."""
+        return [line for (from_, _), lines in self._between.items() if from_ == sender for line in lines]
 
     def said(self, line: Line, step: Step) -> None:
         """A message was complete."""
@@ -160,8 +181,12 @@ class Lines:
             line.first_term = term
         if term is not None and (term > line.highest_term or line.messages == 1):
             line.highest_term, line.highest_place = term, place
+        if term is not None and (line.lowest_term is None or term < line.lowest_term):
+            line.lowest_term, line.lowest_place = term, place
         if step.type == table.APPEND_ENTRIES:
             _appends(line, step)
+        elif step.type == table.APPEND_ENTRIES_RESULT and step.fields.get("rejected") == 0:
+            _accepts(line, step)
 
     def lost(self, line: Line, place: Place) -> None:
         """Messages may be missing before a place."""
@@ -180,6 +205,17 @@ class Lines:
             self.lost(line, place)
         elif reason != "capture_end":
             line.end, line.reason = place, reason
+
+    def misses(self, sender: int, receiver: int, began_ns: int, until: Place) -> Reason | None:
+        """Why it is not known all that a server sent to another from a time to some place; None if it is.
+
+        A connection must have been there all the while: where there was none, another one may not be in the capture.
+        """
+        lines = [line for line in self.between(sender, receiver) if line.end is None or line.end.time_ns >= began_ns]
+        reasons = [_misses(line, began_ns, until) for line in lines]
+        if not any(line.last.time_ns > until.time_ns and line.first.time_ns <= until.time_ns for line in lines):
+            reasons.append("other_direction" if not lines else "capture_end")
+        return next((reason for reason in reasons if reason is not None), None)
 
     def hides(self, terms: Terms, sender: int, receiver: int, term: int, until: Place) -> Reason | None:
         """Why it is not known all that a server sent to another in a term, before some place; None if it is.
@@ -250,6 +286,16 @@ def _frames(line: Line, step: Step) -> None:
         line.next_offset = message.offset + table.PREAMBLE_LENGTH + message.preamble.header_length + size
 
 
+def _misses(line: Line, began_ns: int, until: Place) -> Reason | None:
+    if line.lost is not None and line.lost.time_ns >= began_ns:
+        return "gap"
+    if not line.from_start and line.first.time_ns > began_ns:
+        return "begun_midway"
+    if line.last.time_ns > until.time_ns or line.first.time_ns > until.time_ns:
+        return None
+    return None if line.reason == "fin" else "capture_end"
+
+
 def _appends(line: Line, step: Step) -> None:
     commit, ends = step.fields.get("leader_commit", -1), step.ends
     line.appended_term, line.appended_ns = step.term, step.place.time_ns
@@ -257,6 +303,12 @@ def _appends(line: Line, step: Step) -> None:
         line.commit_term, line.commit, line.commit_place = step.term, commit, step.place
     if ends is not None and (step.term != line.ends_term or ends > line.ends):
         line.ends_term, line.ends, line.ends_place = step.term, ends, step.place
+
+
+def _accepts(line: Line, step: Step) -> None:
+    last = step.fields.get("last_log_index", -1)
+    if step.term != line.matched_term or last > line.matched:
+        line.matched_term, line.matched, line.matched_place = step.term, last, step.place
 
 
 def _hides(line: Line, term: int | None, began_ns: int, until: Place) -> Reason | None:

@@ -20,6 +20,9 @@ _LARGEST = 2**62
 """Indexes and terms from here on are no log's, and are not remembered."""
 _UNKNOWN = -1
 
+_MAX_TERMS = 1024
+"""Terms of leaders of which the last committed entry is remembered."""
+
 
 class Entry(NamedTuple):
     """One log entry, as a leader sent it."""
@@ -113,6 +116,7 @@ class Log:
         """The same of committed ones."""
         self.highest_committed = 0
         """The highest index that is known to be committed, of an entry whose term is known; 0 when none is."""
+        self._highest: dict[int, Committed] = {}  # by the term of the leader that says so
 
     def entry(self, index: int, term: int) -> Entry | None:
         """The entry with an index and a term, if a leader has sent it."""
@@ -135,6 +139,11 @@ class Log:
             return None
         place = Place(ring.time_ns[slot], ring.frame[slot], ring.file[slot])
         return Committed(index, ring.term[slot], ring.leader[slot], ring.leader_term[slot], place)
+
+    def committed_before(self, term: int) -> Committed | None:
+        """The last entry that is known to be committed by what leaders of lower terms said."""
+        found = (committed for before, committed in self._highest.items() if before < term)
+        return max(found, default=None, key=_index_of)
 
     def learn(self, entry: Entry) -> None:
         """An entry was sent; of what was known of the same before only what was not known is replaced."""
@@ -201,6 +210,11 @@ class Log:
         ring.leader_term[slot] = committed.leader_term
         ring.time_ns[slot], ring.frame[slot], ring.file[slot] = committed.place
         self.highest_committed = max(self.highest_committed, index)
+        highest = self._highest.get(committed.leader_term)
+        if highest is None or index > highest.log_index:
+            self._highest[committed.leader_term] = committed
+            if len(self._highest) > _MAX_TERMS:
+                del self._highest[min(self._highest)]
 
 
 def _grown(ring: _Entries) -> _Entries:
@@ -210,3 +224,7 @@ def _grown(ring: _Entries) -> _Entries:
         if ring.index[slot] >= 0:
             ring.copy(slot, grown, ring.index[slot] % grown.room)
     return grown
+
+
+def _index_of(committed: Committed) -> int:
+    return committed.log_index

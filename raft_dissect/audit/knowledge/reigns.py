@@ -30,6 +30,7 @@ class Sent:
         "commit",
         "end",
         "end_place",
+        "ends",
         "first",
         "heard",
         "last",
@@ -50,6 +51,8 @@ class Sent:
         self.end_place: Place | None = None
         self.previous: dict[int, Place] = {}
         """The latest values of prev_log_index, the last ones last, each with the packet that brought it last."""
+        self.ends: dict[int, Place] = {}
+        """The same of the indexes of the last entries that they brought, or that they would follow."""
         self.snapshot = -1
         """The highest last_index of snapshots."""
         self.snapshots = 0
@@ -63,6 +66,11 @@ class Sent:
         """The follower's last result in this term."""
         self.refused: dict[int, Place] = {}
         """The latest values of rejected, as `previous`."""
+
+    @property
+    def forgets(self) -> bool:
+        """Whether so much was sent that the indexes of the first messages were forgotten."""
+        return len(self.ends) >= _MAX_REQUESTS
 
     @property
     def highest(self) -> int:
@@ -198,6 +206,7 @@ class Reigns:
         sent.appends += 1
         if ends is not None:
             _remember(sent.previous, step.fields["prev_log_index"], step.place)
+            _remember(sent.ends, ends, step.place)
             if ends > sent.end:
                 sent.end, sent.end_place = ends, step.place
         commit = step.fields.get("leader_commit", -1)

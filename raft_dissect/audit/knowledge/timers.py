@@ -54,6 +54,11 @@ class Timers:
         found = (_median(intervals) for intervals in self._intervals.values())
         return max((interval for interval in found if interval is not None), default=None)
 
+    def shortest_ns(self) -> int | None:
+        """The shortest heartbeat interval of all leaders; None when no leader shows it."""
+        found = (_median(intervals) for intervals in self._intervals.values())
+        return min((interval for interval in found if interval is not None), default=None)
+
     def election_ns(self, leader: int | None = None) -> int | None:
         """The election timeout, not too short; None when no leader shows its heartbeat interval."""
         heartbeat = self.heartbeat_ns(leader)

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from raft_dissect.audit.group import Group
+from raft_dissect.audit.judge import Subject
+from raft_dissect.audit.knowledge.bounded import put
+from raft_dissect.audit.knowledge.durable import VERIFYING
+from raft_dissect.audit.knowledge.votes import asked_by
 from raft_dissect.audit.rule import Rule
 from raft_dissect.wire import table
 
 if TYPE_CHECKING:
+    from raft_dissect.audit.judge import Judge
+    from raft_dissect.audit.knowledge import Knowledge
     from raft_dissect.audit.knowledge.lines import Line
+    from raft_dissect.audit.knowledge.votes import Asked
     from raft_dissect.audit.step import Step
+    from raft_dissect.values import Place
 
 TERM = Rule(
     "MON-01",
@@ -46,6 +55,32 @@ APPEND_ONLY = Rule(
     "Indexes are compared within one term of one leader, where the order does not matter.",
     "Leader 1 sends entry 40 with term 3, after it has sent it with term 2 in the same term 3.",
 )
+DURABLE = Rule(
+    "MON-04",
+    "What is on disk survives",
+    "error",
+    "After a restart a server's messages carry at least the highest term that it has shown before. When it asks for "
+    "votes, it names a last entry that is not before a committed one that it has acknowledged in a lower term.",
+    "Raft figure 2: persistent state",
+    "A restart that the ends and beginnings of connections prove, and messages before and after it; or "
+    "acknowledgements and RequestVote.",
+    "All connections of the old process have ended before the new one opens its first, so their messages cannot be "
+    "mixed up. Committed entries are never removed. A server that comes back in a lower term with an empty log was "
+    "made anew under the same id, which is a warning.",
+    "Server 2 shows term 4 after a restart, but has shown term 5 before (frame 881).",
+)
+MATCHED = Rule(
+    "MON-05",
+    "What is acknowledged stays acknowledged",
+    "warning",
+    "In one term the last_log_index with which a follower accepts is at least the one before it on the same "
+    "connection, unless it is one that AppendEntries of that leader ended at.",
+    "Raft 5.3",
+    "Two accepting results of one term on one connection, and all that the leader sent to the follower in that term.",
+    "cowsql answers with what was verified by each request, so an older end is fine; so is 0, the answer to a snapshot "
+    "that is there already. It is an error only from releases that acknowledge only what is verified.",
+    "Server 2 acknowledges up to entry 40 in term 3, after 44 (frame 881).",
+)
 LOSES_LEADERSHIP = Rule(
     "MON-06",
     "Who has seen a higher term leads no more",
@@ -57,13 +92,19 @@ LOSES_LEADERSHIP = Rule(
     "As MON-01.",
     "Server 1 sends AppendEntries of term 4 after it has shown term 5 (frame 881) on the same connection.",
 )
-RULES = (TERM, COMMIT, APPEND_ONLY, LOSES_LEADERSHIP)
+RULES = (TERM, COMMIT, APPEND_ONLY, DURABLE, MATCHED, LOSES_LEADERSHIP)
 
+_MAX_SERVERS = 4096
+"""Servers that are remembered."""
 _FROM_LEADERS = (table.APPEND_ENTRIES, table.INSTALL_SNAPSHOT, table.TIMEOUT_NOW)
 
 
 class Monotonicity(Group):
     """Judges what each server says against what it said before."""
+
+    def __init__(self, knowledge: Knowledge, judge: Judge) -> None:
+        super().__init__(knowledge, judge)
+        self._stands_empty: dict[int, Place] = {}  # by candidate: the last time that it named no entry but the first
 
     def message(self, step: Step) -> None:
         """A message, complete or partial."""
@@ -75,6 +116,108 @@ class Monotonicity(Group):
             self._entries(step)
         elif step.type == table.TIMEOUT_NOW:
             self._last(step)
+        elif step.type == table.APPEND_ENTRIES_RESULT:
+            self._accepts(step)
+        elif step.type == table.REQUEST_VOTE and step.real:
+            asked = asked_by(step)
+            if asked is not None:
+                self.judge.later(partial(self._has_log, asked), asked.place)
+
+    def opened(self, line: Line, place: Place) -> None:
+        """A connection has shown its handshake."""
+        if line.sender is None:
+            return
+        before = [known for known in self.knowledge.lines.of(line.sender) if known is not line and known.messages]
+        highest = max(before, default=None, key=_highest_of)
+        if highest is not None and highest.highest_term:
+            check = partial(self._restarted, line.sender, place, highest.highest_term, highest.highest_place)
+            self.judge.later(check, place)
+
+    def _restarted(self, server: int, place: Place, term: int, shown: Place) -> None:
+        """Some time has passed since a server opened a connection: was it started anew, and what has it said since?"""
+        if not self.knowledge.restarts.proven(server, place):
+            return
+        lines = [line for line in self.knowledge.lines.of(server) if line.from_start and line.first >= place]
+        said = [line for line in lines if line.lowest_term is not None]
+        if not said:
+            self.judge.skip(DURABLE, "capture_end")
+            return
+        lowest = min(said, key=_lowest_of)
+        if lowest.lowest_term is None or lowest.lowest_term >= term:
+            self.judge.hold(DURABLE)
+            return
+        empty = self._stands_empty.get(server)
+        anew = empty is not None and empty >= place
+        self.judge.find(
+            DURABLE,
+            lowest.lowest_place,
+            f"Server {server} shows term {lowest.lowest_term} after a restart{' with an empty log' if anew else ''}, "
+            f"but has shown term {term} before (frame {shown.frame}).",
+            Subject(server, lowest.receiver, lowest.lowest_term),
+            severity="warning" if anew else None,
+            evidence=(shown, place),
+        )
+
+    def _has_log(self, asked: Asked) -> None:
+        """A server that asked for votes must have what it acknowledged, if that is committed."""
+        if asked.last is None:
+            self.judge.skip(DURABLE, "cut_short")
+            return
+        if asked.last[1] <= 1:
+            put(self._stands_empty, asked.candidate, asked.place, _MAX_SERVERS)
+        known = self.knowledge.durable.has(asked.candidate, asked.term)
+        if known is None:
+            return
+        committed, acknowledged = known
+        if asked.last >= (committed.term, committed.log_index):
+            self.judge.hold(DURABLE)
+            return
+        self.judge.find(
+            DURABLE,
+            asked.place,
+            f"Server {asked.candidate} names entry {asked.last[1]} of term {asked.last[0]} as its last one when it "
+            f"asks for votes in term {asked.term}, but has acknowledged entry {committed.log_index} of term "
+            f"{committed.term} (frame {acknowledged.place.frame}), which is committed.",
+            Subject(asked.candidate, asked.voter, asked.term, committed.log_index),
+            sure=asked.sure and acknowledged.sure,
+            evidence=(acknowledged.place, committed.place),
+            about=asked.term,
+        )
+
+    def _accepts(self, step: Step) -> None:
+        line, last = step.line, step.fields.get("last_log_index")
+        if step.fields.get("rejected") != 0 or last is None or step.term != line.matched_term:
+            return
+        if last >= line.matched or not last:
+            self.judge.hold(MATCHED)
+        else:
+            self.judge.later(partial(self._matches_less, step, last, line.matched, line.matched_place), step.place)
+
+    def _matches_less(self, step: Step, last: int, matched: int, place: Place) -> None:
+        sender, receiver, term = step.sender, step.receiver, step.term
+        sent = self.knowledge.reigns.sent(receiver, sender, term)
+        if sender is None or receiver is None or term is None or sent is None:
+            self.judge.skip(MATCHED, "unknown_server" if not step.known else "other_direction")
+            return
+        if last in sent.ends or last <= sent.snapshot or matched > sent.highest:
+            self.judge.hold(MATCHED)
+            return
+        reason = self.knowledge.lines.hides(self.knowledge.terms, receiver, sender, term, step.place)
+        if reason is not None or sent.forgets:
+            self.judge.skip(MATCHED, reason or "forgotten")
+            return
+        committed = self.knowledge.log.committed_before(term + 1)
+        verified = bool(step.layouts) and step.layouts <= VERIFYING
+        lost = verified and committed is not None and last < min(matched, committed.log_index)
+        self.judge.find(
+            MATCHED,
+            step.place,
+            f"Server {sender} acknowledges up to entry {last} in term {term}, after {matched} (frame {place.frame}).",
+            step.subject(last),
+            sure=step.sure,
+            severity="error" if lost else None,
+            evidence=(place,),
+        )
 
     def _term(self, step: Step, line: Line) -> None:
         if step.term is None or not step.real or not line.messages:
@@ -147,3 +290,11 @@ class Monotonicity(Group):
             sure=step.sure,
             evidence=(line.ends_place,),
         )
+
+
+def _highest_of(line: Line) -> int:
+    return line.highest_term
+
+
+def _lowest_of(line: Line) -> int:
+    return -1 if line.lowest_term is None else line.lowest_term
