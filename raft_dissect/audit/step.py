@@ -91,7 +91,7 @@ class Step:
     def real(self) -> bool:
         """Whether its term is one that its sender has reached: that of a pre-vote, or of an answer to it, is not."""
         if self.type == table.REQUEST_VOTE:
-            return not self.fields.get("pre_vote", 0)
+            return not self.fields.get("pre_vote") and ("pre_vote" in self.fields or self.whole)
         if self.type == table.REQUEST_VOTE_RESULT:
             return "pre_vote" in self.fields and not self.fields["pre_vote"]
         return True

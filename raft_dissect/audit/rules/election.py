@@ -706,7 +706,8 @@ class Elections(Group):
         """A pre-vote is answered in a term in which it was not asked for."""
         votes = self.knowledge.votes
         asked = votes.request(answer) or votes.pre_asked(answer.candidate, answer.voter)
-        reason = self._from_start(answer)
+        elsewhere = votes.round(answer.candidate, answer.term, pre_vote=True) is not None
+        reason = "gap" if elsewhere else self._from_start(answer)
         if asked is None or reason is not None or not asked.pre_vote:
             self.judge.skip(ANSWERS, reason or "begun_midway")
             return

@@ -34,10 +34,11 @@ CAUGHT_UP = Rule(
     "LT-02",
     "The target of a transfer has the whole log",
     "warning",
-    "Before TimeoutNow its target has acknowledged the last entry that it names.",
+    "The target of TimeoutNow acknowledges the last entry that it names in the leader's term.",
     "thesis 3.10; releases since v0.18.0, cowsql since v0.22.0",
     "TimeoutNow, and all results of its target to the leader.",
-    "Both are messages between the same two servers. Not evaluated when results may be missing.",
+    "Whether the acknowledgement comes before TimeoutNow or crosses it does not matter: a target that stands for election "
+    "before it has stored the entry never gives it. Not evaluated when results may be missing.",
     "Leader 1 sends TimeoutNow in term 3 to server 2, which has not acknowledged entry 44.",
 )
 FOLLOWED = Rule(
@@ -202,18 +203,17 @@ class Transfers(Group):
         else:
             self.judge.hold(QUIET)
 
-    def _matched(self, handover: Handover) -> tuple[int, Place | None]:
-        """Up to where the target has acknowledged the leader's log, and with which packet."""
+    def _matched(self, handover: Handover) -> int:
+        """Up to where the target has acknowledged the leader's log; -1 if it has not."""
         sent = self.knowledge.reigns.sent(handover.leader, handover.target, handover.term)
-        return (-1, None) if sent is None else (sent.matched, sent.acknowledged)
+        return -1 if sent is None else sent.matched
 
     def _caught_up(self, handover: Handover) -> None:
         if handover.last is None:
             self.judge.skip(CAUGHT_UP, "cut_short")
             return
         index, place = handover.last[1], handover.place
-        matched, acknowledged = self._matched(handover)
-        if matched >= index and acknowledged is not None and acknowledged <= place:
+        if self._matched(handover) >= index:
             self.judge.hold(CAUGHT_UP)
             return
         reign = self.knowledge.reigns.of(handover.leader, handover.term)
@@ -222,12 +222,11 @@ class Transfers(Group):
         if reason is not None:
             self.judge.skip(CAUGHT_UP, reason)
             return
-        later = "" if matched < index else f" before frame {'' if acknowledged is None else acknowledged.frame}"
         self.judge.find(
             CAUGHT_UP,
             place,
             f"Leader {handover.leader} sends TimeoutNow in term {handover.term} to server {handover.target}, which has "
-            f"not acknowledged entry {index}{later}.",
+            f"not acknowledged entry {index}.",
             handover.subject(),
             about=handover.term,
         )
@@ -260,14 +259,12 @@ class Transfers(Group):
         if handover.last is None:
             return ""
         index = handover.last[1]
-        matched, acknowledged = self._matched(handover)
+        matched = self._matched(handover)
         voters = self.knowledge.configurations.voters(index)
         if voters and handover.target not in voters:
             return ": it is no voter"
         if -1 < matched < index:
             return f": it has acknowledged only up to entry {matched} of {index}"
-        if matched >= index and acknowledged is not None and acknowledged > handover.place:
-            return f": it was still writing, and acknowledged entry {index} only with frame {acknowledged.frame}"
         return ""
 
     def _appends(self, step: Step) -> None:
