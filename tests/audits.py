@@ -1,20 +1,22 @@
-"""What the audit says of captures, in few words."""
+"""What an audit says of captures, in the few words that a test compares."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from raft_dissect.pipeline import audit
 from tests import variants
 from tests.captures import PCAPS
+from tests.scenarios import scenario
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
     from typing import TypeAlias
 
-    from raft_dissect.audit import Finding
+    from raft_dissect.audit import Finding, Verdicts
     from raft_dissect.values import Packet
+    from tests.mutations import Transcript, Utterance
 
     Capture: TypeAlias = str | list[Packet]
     """The name of a file in `pcaps/`, or packets."""
@@ -52,3 +54,46 @@ def nobody_is_accused(file: str, group: str, known: Collection[str] = ()) -> Non
         if packets:
             accused = [error for error in errors(packets) if error[0].startswith(group) and error[0] not in known]
             assert not accused, name
+
+
+class Said(NamedTuple):
+    """A finding: the rule, its verdict and severity, and the frame."""
+
+    rule: str
+    verdict: str
+    severity: str
+    frame: int
+
+
+def said(finding: Finding) -> Said:
+    return Said(finding.rule.id, finding.verdict, finding.severity, finding.place.frame)
+
+
+def findings(packets: Sequence[Packet], *rules: str) -> list[Finding]:
+    """What is found in packets, of these rules or of all."""
+    return [finding for finding in audit(packets).findings if not rules or finding.rule.id in rules]
+
+
+def of_scenario(text: str, *rules: str) -> list[Finding]:
+    """What is found in a scenario, of these rules or of all."""
+    return findings(scenario(text).packets, *rules)
+
+
+def accusations(verdicts: Verdicts) -> list[Said]:
+    """Violations and suspicions."""
+    return [said(finding) for finding in verdicts.findings if finding.verdict != "observation"]
+
+
+def accused(talk: Transcript) -> list[Said]:
+    """Violations and suspicions in a transcript."""
+    return accusations(audit(talk.packets()))
+
+
+def violation(rule: str, talk: Transcript, utterance: Utterance) -> Said:
+    """That an utterance of a transcript violates a rule for sure."""
+    return Said(rule, "violation", "error", talk.frame(utterance))
+
+
+def times_held(verdicts: Verdicts, rule: str) -> int:
+    """How often a rule held."""
+    return next(tally.held for tally in verdicts.tallies if tally.rule.id == rule)

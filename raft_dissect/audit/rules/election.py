@@ -43,7 +43,8 @@ ONE_VOTE = Rule(
     "Raft 5.2",
     "Two RequestVoteResult of one server and term that grant a real vote.",
     "The order of packets does not matter. Pre-votes are no votes; results before v0.11.3 do not say which they answer "
-    "and count only where their place in the order of requests and results tells.",
+    "and count only where their place in the order of requests and results tells. A vote that nobody asked for is for "
+    "EL-06.",
     "Server 2 granted its vote in term 9 to both 1 (frame 881) and 3 (frame 902).",
 )
 OWN_VOTE = Rule(
@@ -158,8 +159,8 @@ COMPLETE = Rule(
     "term.",
     "Raft 5.4: Leader Completeness",
     "RequestVote of a leader, and entries that leaders of lower terms said to be committed.",
-    "A commit index on the wire is a lower bound, and terms tell the order. A candidate or a voter that had the entry "
-    "is convicted by MON-04 or EL-04.",
+    "A commit index on the wire is a lower bound, and terms tell the order. A candidate that had the entry is "
+    "convicted by MON-04.",
     "Leader 3 of term 9 had a log up to 40 of term 7 when it was elected, but entry 44 of term 8 was committed in term "
     "8 (frame 881).",
 )
@@ -353,14 +354,9 @@ class Elections(Group):
         if last[1] >= committed.log_index and last[0] >= committed.term:
             self.judge.hold(COMPLETE)
             return
-        votes, has = self.knowledge.votes, self.knowledge.durable.has
-        round_ = votes.round(leader, term)
-        asked_all = () if round_ is None else tuple(round_.asked.values())
-        voters = [each.voter for each in asked_all if each.voter is not None]
-        for server in (leader, *(voter for voter in voters if votes.grants(leader, voter, term) is not None)):
-            known = has(server, term)
-            if known is not None and known[0].log_index >= committed.log_index:
-                return
+        own = self.knowledge.durable.has(leader, term)
+        if own is not None and own[0].log_index >= committed.log_index:
+            return
         self.judge.find(
             COMPLETE,
             place,
@@ -560,18 +556,27 @@ class Elections(Group):
         if asked is None and pre_vote:
             asked = votes.request(answer) or votes.pre_asked(answer.candidate, answer.voter)
         self._loyal(answer, asked, replies)
-        if not pre_vote:
-            self._one_vote(answer, asked)
-            self._up_to_date(answer, asked)
-            self._votes_as_voter(answer)
+        if pre_vote:
+            return
+        self._votes_as_voter(answer)
+        if asked is None:
+            for rule in (ONE_VOTE, UP_TO_DATE):
+                self.judge.skip(rule, "other_direction")
+            return
+        self._one_vote(answer, asked)
+        self._up_to_date(answer, asked)
 
     def _granted_by(self, voter: int, term: int) -> list[Answer]:
         return list(self.knowledge.votes.granted(voter, term))
 
-    def _one_vote(self, answer: Answer, asked: Asked | None) -> None:
+    def _one_vote(self, answer: Answer, asked: Asked) -> None:
         votes = self.knowledge.votes
         voter, term, candidate = answer.voter, answer.term, answer.candidate
-        others = [other for other in self._granted_by(voter, term) if other.candidate != candidate]
+        others = [
+            other
+            for other in self._granted_by(voter, term)
+            if other.candidate != candidate and votes.asked(other.candidate, voter, term) is not None
+        ]
         own = votes.round(voter, term)
         if own is not None and candidate != voter:
             self.judge.find(
@@ -580,7 +585,7 @@ class Elections(Group):
                 f"Server {voter} asks for votes in term {term} (frame {own.first.frame}), and grants its vote of that "
                 f"term to server {candidate} (frame {answer.place.frame}).",
                 Subject(voter, candidate, term),
-                sure=answer.sure and own.sure and asked is not None,
+                sure=answer.sure and own.sure and asked.sure,
                 evidence=(own.first, answer.place),
                 about=term,
             )
@@ -591,24 +596,23 @@ class Elections(Group):
         other = others[0]
         if other.place > answer.place or (other.place == answer.place and other.candidate > candidate):
             return  # the later one is judged
-        known = asked is not None and votes.asked(other.candidate, voter, term) is not None
         self.judge.find(
             ONE_VOTE,
             answer.place,
             f"Server {voter} granted its vote in term {term} to both {other.candidate} (frame {other.place.frame}) and "
             f"{candidate} (frame {answer.place.frame}).",
             Subject(voter, candidate, term),
-            sure=answer.sure and other.sure and known,
+            sure=answer.sure and other.sure and asked.sure,
             evidence=(other.place,),
             about=term,
         )
 
-    def _up_to_date(self, answer: Answer, asked: Asked | None) -> None:
+    def _up_to_date(self, answer: Answer, asked: Asked) -> None:
         voter, term, candidate = answer.voter, answer.term, answer.candidate
         has = self.knowledge.durable.has
         known = has(voter, term)
-        if asked is None or known is None:
-            self.judge.skip(UP_TO_DATE, "other_direction" if asked is None else "begun_midway")
+        if known is None:
+            self.judge.skip(UP_TO_DATE, "begun_midway")
             return
         if asked.last is None:
             self.judge.skip(UP_TO_DATE, "cut_short")

@@ -37,8 +37,8 @@ CAUGHT_UP = Rule(
     "The target of TimeoutNow acknowledges the last entry that it names in the leader's term.",
     "thesis 3.10; releases since v0.18.0, cowsql since v0.22.0",
     "TimeoutNow, and all results of its target to the leader.",
-    "Whether the acknowledgement comes before TimeoutNow or crosses it does not matter: a target that stands for election "
-    "before it has stored the entry never gives it. Not evaluated when results may be missing.",
+    "Whether the acknowledgement comes before TimeoutNow or crosses it does not matter: a target that stands for "
+    "election before it has stored the entry never gives it. Not evaluated when results may be missing.",
     "Leader 1 sends TimeoutNow in term 3 to server 2, which has not acknowledged entry 44.",
 )
 FOLLOWED = Rule(
