@@ -52,6 +52,11 @@ class Committed(NamedTuple):
     """The term of that leader: all leaders of later terms must have the entry."""
     place: Place
 
+    @property
+    def position(self) -> tuple[int, int]:
+        """(term, index), as candidates compare the ends of their logs."""
+        return self.term, self.log_index
+
 
 def _column(room: int, value: int = 0) -> list[int]:
     return cast("list[int]", array("q", [value]) * room) if COMPILED else [value] * room

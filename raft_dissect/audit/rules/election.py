@@ -66,8 +66,8 @@ UP_TO_DATE = Rule(
     "Raft 5.4.1",
     "RequestVote and its result, and an acknowledgement of a committed entry in a lower term.",
     "Committed entries are never removed, and a server's messages of a lower term are older: no clock is needed. Only "
-    "that part of an acknowledgement counts which its leader is known to have sent. A candidate that has the entry "
-    "itself, and understates its log, is for MON-04.",
+    "that part of an acknowledgement counts which its leader is known to have sent. A candidate that "
+    "understates its own log is for MON-04.",
     "Server 2 grants its vote in term 9 to server 3, whose log ends at 40 of term 7, though it has the committed entry "
     "44 of term 8 (frame 881).",
 )
@@ -159,8 +159,8 @@ COMPLETE = Rule(
     "term.",
     "Raft 5.4: Leader Completeness",
     "RequestVote of a leader, and entries that leaders of lower terms said to be committed.",
-    "A commit index on the wire is a lower bound, and terms tell the order. A candidate that had the entry is "
-    "convicted by MON-04.",
+    "A commit index on the wire is a lower bound, and terms tell the order. A candidate that "
+    "understated its own log is for MON-04.",
     "Leader 3 of term 9 had a log up to 40 of term 7 when it was elected, but entry 44 of term 8 was committed in term "
     "8 (frame 881).",
 )
@@ -204,8 +204,8 @@ _MAX_REPLIES = 64
 _SERVERS = 16
 """As many servers may stand for election in turn, beside those that were seen."""
 
-Reply = tuple[int, int, int, "Place"]
-"""When a server answered a leader, whom, and in which term."""
+Reply = tuple[int, int, int, "Place", "Line"]
+"""When a server answered a leader, whom, in which term, and on which connection."""
 
 
 class Elections(Group):
@@ -216,14 +216,8 @@ class Elections(Group):
         self._leaders: dict[int, int] = {}  # by term
         self._told: dict[int, deque[tuple[int, Place]]] = {}  # by receiver: terms of TimeoutNow
         self._replies: dict[int, deque[Reply]] = {}
-        self._opened: dict[int, Place] = {}  # by server: its last new connection
         self._shown: dict[int, tuple[int, Place]] = {}  # by server: its highest term, and where first
         self._highest = 0
-
-    def opened(self, line: Line, place: Place) -> None:
-        """A connection has shown its handshake."""
-        if line.sender is not None:
-            put(self._opened, line.sender, place, _MAX)
 
     def message(self, step: Step) -> None:
         """A message, complete or partial."""
@@ -355,7 +349,7 @@ class Elections(Group):
             self.judge.hold(COMPLETE)
             return
         own = self.knowledge.durable.has(leader, term)
-        if own is not None and own[0].log_index >= committed.log_index:
+        if own is not None and last < own[0].position:
             return
         self.judge.find(
             COMPLETE,
@@ -376,7 +370,7 @@ class Elections(Group):
         if replies is None:
             replies = deque(maxlen=_MAX_REPLIES)
             put(self._replies, step.sender, replies, _MAX)
-        replies.append((step.place.time_ns, step.receiver, step.term, step.place))
+        replies.append((step.place.time_ns, step.receiver, step.term, step.place, step.line))
 
     # Requests
 
@@ -618,11 +612,11 @@ class Elections(Group):
             self.judge.skip(UP_TO_DATE, "cut_short")
             return
         committed, acknowledged = known
-        if asked.last >= (committed.term, committed.log_index):
+        if asked.last >= committed.position:
             self.judge.hold(UP_TO_DATE)
             return
         own = has(candidate, term)
-        if own is not None and own[0].log_index >= committed.log_index:
+        if own is not None and asked.last < own[0].position:
             return
         self.judge.find(
             UP_TO_DATE,
@@ -744,7 +738,7 @@ class Elections(Group):
         if not before:
             self.judge.hold(LOYAL)
             return
-        latest, leader, term, place = before[-1]
+        latest, leader, term, place, line = before[-1]
         heartbeat = self.knowledge.timers.heartbeat_ns(leader)
         if heartbeat is None:
             self.judge.skip(LOYAL, "begun_midway")
@@ -753,8 +747,7 @@ class Elections(Group):
             reply[1:3] == (leader, term) and latest - reply[0] >= heartbeat // 2 and now - reply[0] <= 3 * heartbeat
             for reply in before
         )
-        opened = self._opened.get(answer.voter)
-        anew = opened is not None and latest - 3 * heartbeat <= opened.time_ns <= now
+        anew = line.end is not None and line.reason != "capture_end" and line.end.time_ns <= now
         if not loyal or anew or term >= asked.term or now - latest > 3 * heartbeat // 2 or self._stood(answer, term):
             self.judge.hold(LOYAL)
             return

@@ -105,6 +105,7 @@ class Monotonicity(Group):
     def __init__(self, knowledge: Knowledge, judge: Judge) -> None:
         super().__init__(knowledge, judge)
         self._stands_empty: dict[int, Place] = {}  # by candidate: the last time that it named no entry but the first
+        self._made_anew: dict[int, Place] = {}  # servers that came back in a lower term, with an empty log
 
     def message(self, step: Step) -> None:
         """A message, complete or partial."""
@@ -121,6 +122,8 @@ class Monotonicity(Group):
         elif step.type == table.REQUEST_VOTE and step.real:
             asked = asked_by(step)
             if asked is not None:
+                if asked.last is not None and asked.last[1] <= 1:
+                    put(self._stands_empty, asked.candidate, asked.place, _MAX_SERVERS)
                 self.judge.later(partial(self._has_log, asked), asked.place)
 
     def opened(self, line: Line, place: Place) -> None:
@@ -148,6 +151,8 @@ class Monotonicity(Group):
             return
         empty = self._stands_empty.get(server)
         anew = empty is not None and empty >= place
+        if anew:
+            put(self._made_anew, server, place, _MAX_SERVERS)
         self.judge.find(
             DURABLE,
             lowest.lowest_place,
@@ -163,13 +168,11 @@ class Monotonicity(Group):
         if asked.last is None:
             self.judge.skip(DURABLE, "cut_short")
             return
-        if asked.last[1] <= 1:
-            put(self._stands_empty, asked.candidate, asked.place, _MAX_SERVERS)
         known = self.knowledge.durable.has(asked.candidate, asked.term)
-        if known is None:
+        if known is None or asked.candidate in self._made_anew:
             return
         committed, acknowledged = known
-        if asked.last >= (committed.term, committed.log_index):
+        if asked.last >= committed.position:
             self.judge.hold(DURABLE)
             return
         self.judge.find(
@@ -178,7 +181,7 @@ class Monotonicity(Group):
             f"Server {asked.candidate} names entry {asked.last[1]} of term {asked.last[0]} as its last one when it "
             f"asks for votes in term {asked.term}, but has acknowledged entry {committed.log_index} of term "
             f"{committed.term} (frame {acknowledged.place.frame}), which is committed.",
-            Subject(asked.candidate, asked.voter, asked.term, committed.log_index),
+            Subject(asked.candidate, None, asked.term, committed.log_index),
             sure=asked.sure and acknowledged.sure,
             evidence=(acknowledged.place, committed.place),
             about=asked.term,
