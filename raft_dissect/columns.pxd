@@ -35,7 +35,7 @@ cdef class PacketBlock:
 
 cdef class MessageBatch:
     cdef object _layout
-    cdef bint _digest_entries
+    cdef readonly bint digest_entries
     cdef dict _kept
     cdef list _others
     cdef public bytes buffer

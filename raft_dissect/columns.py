@@ -126,11 +126,11 @@ class MessageBatch:
     """
 
     __slots__ = (
-        "_digest_entries",
         "_kept",
         "_layout",
         "_others",
         "buffer",
+        "digest_entries",
         "file",
         "frames",
         "headers",
@@ -151,7 +151,8 @@ class MessageBatch:
 
     def __init__(self, layout: str | None, room: int = _ROOM, digest_entries: bool = False) -> None:
         self._layout = layout
-        self._digest_entries = digest_entries
+        self.digest_entries = digest_entries
+        """Whether entries have digests, for which the data of those with a place in the buffer is all there."""
         self._kept: dict[int, Message] = {}
         self._others: list[tuple[int, Event]] = []
         self.buffer = b""
@@ -281,7 +282,7 @@ class MessageBatch:
         at = self.headers[row]
         message.header = self.buffer[at : at + preamble.header_length]
         message.payload_length = self.payloads[row]
-        if self._digest_entries and message.payload_length and preamble.type == _APPEND_ENTRIES:
+        if self.digest_entries and message.payload_length and preamble.type == _APPEND_ENTRIES:
             self._digest(message, at + preamble.header_length)
         return message
 

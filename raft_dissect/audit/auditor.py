@@ -8,6 +8,7 @@ from raft_dissect.audit.catalogue import GROUPS, RULES
 from raft_dissect.audit.defects import explanations
 from raft_dissect.audit.judge import Judge
 from raft_dissect.audit.knowledge import Knowledge
+from raft_dissect.audit.quiet import Quiet
 from raft_dissect.audit.step import Step
 from raft_dissect.audit.verdicts import Tally, Verdicts
 from raft_dissect.cluster.analysis import Analysis
@@ -48,6 +49,7 @@ class ClusterAudit:
         self.knowledge = Knowledge(self._servers)
         self.judge = Judge([rule for rule in RULES if rule.id not in off], self._found)
         self._groups: list[Group] = [group(self.knowledge, self.judge) for group in GROUPS]
+        self._quiet = Quiet(self.knowledge, self.judge, self._groups, self._message)
         self._told = told
         self._wrote: dict[tuple[str, Place, str], dict[int, frozenset[str]]] = {}
         self.messages = 0
@@ -59,24 +61,43 @@ class ClusterAudit:
 
     def feed_batch(self, batch: MessageBatch) -> None:
         """Take a batch of events."""
-        for event in batch:
+        row = 0
+        for before, event in batch.others:
+            self.feed_rows(batch, row, before)
             self.feed(event)
+            row = before
+        self.feed_rows(batch, row, batch.rows)
 
     def feed_rows(self, batch: MessageBatch, row: int, end: int) -> None:
         """Take the rows of a batch from `row` on, before `end`."""
-        for number in range(row, end):
-            self.feed(batch.message(number))
+        if row == end:
+            return
+        self._analysis.feed_rows(batch, row, end)
+        self._name()
+        self.messages += end - row
+        quiet = self._quiet
+        while row < end:
+            row = quiet.take_rows(batch, row, end)
+            quiet.tell(batch)
+            if row < end:
+                self._message(batch.message(row))
+                row += 1
 
     def feed(self, event: Event) -> None:
         """Take one event."""
         self._analysis.feed(event)
-        if self._identified != self._servers.identities.changes:
-            self._identified = self._servers.identities.changes
-            self._name()
-        self.judge.advance(event.place.time_ns)
+        self._name()
         if isinstance(event, Message):
+            self.messages += 1
             self._message(event)
-        elif isinstance(event, StreamOpened):
+            return
+        self.judge.advance(event.place.time_ns)
+        if isinstance(event, TransportEvent):
+            for group in self._groups:
+                group.transport(event)
+            return
+        self._quiet.end()
+        if isinstance(event, StreamOpened):
             line = self._line(event.stream, event.place)
             for group in self._groups:
                 group.opened(line, event.place)
@@ -85,15 +106,15 @@ class ClusterAudit:
             for group in self._groups:
                 group.closed(line, event.place, event.reason)
             self.knowledge.lines.closed(line, event.place, event.reason)
-        elif isinstance(event, TransportEvent):
-            for group in self._groups:
-                group.transport(event)
         else:
             self._diagnostic(event)
 
     def _name(self) -> None:
         """Somebody became known: perhaps it is who speaks or listens on a connection without a name."""
         servers, lines = self._servers, self.knowledge.lines
+        if self._identified == servers.identities.changes:
+            return
+        self._identified = servers.identities.changes
         for line in lines.nameless():
             lines.line(line.stream, line.first, servers.sender(line.stream).id, servers.receiver(line.stream).id)
 
@@ -129,14 +150,18 @@ class ClusterAudit:
         return lambda id_: then.get(id_, frozenset()) & self._labels(id_) or then.get(id_) or self._labels(id_)
 
     def _message(self, message: Message) -> None:
-        self.messages += 1
+        self.judge.advance(message.place.time_ns)
         servers = self._servers
         sender, receiver = servers.sender(message.stream), servers.receiver(message.stream)
         line = self.knowledge.lines.line(message.stream, message.first, sender.id, receiver.id)
         step = Step(message, line, sender, receiver)
+        kind = self._quiet.kind(step)
+        self.judge.record()
         for group in self._groups:
             group.message(step)
+        sample = self.judge.recorded()
         self.knowledge.learn(step)
+        self._quiet.hears(step, kind, sample)
 
     def _diagnostic(self, diagnostic: Diagnostic) -> None:
         lines = self.knowledge.lines

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from raft_dissect.audit.judge import NEVER_NS
+
 if TYPE_CHECKING:
     from raft_dissect.audit.judge import Judge
     from raft_dissect.audit.knowledge import Knowledge
@@ -22,6 +24,17 @@ class Group:
 
     def message(self, step: Step) -> None:
         """A message, complete or partial."""
+
+    def patience_ns(self, step: Step) -> int | None:  # noqa: ARG002  # for the groups that override it
+        """How long after a message another one like it may come without being told; None if all must be told.
+
+        It is like it when it continues where that one ended, in the same term: AppendEntries with at most one entry
+        behind the last one, or an acknowledgement.
+        """
+        return NEVER_NS
+
+    def passed(self, step: Step, times: int) -> None:
+        """So many messages like one that was told have not been told."""
 
     def opened(self, line: Line, place: Place) -> None:
         """A connection has shown its handshake."""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from raft_dissect.audit.verdicts import Reason, Verdict
     from raft_dissect.values import Place
 
+NEVER_NS = 2**62
+"""A time that no capture reaches."""
 GRACE_NS = 3_000_000_000
 """How long rules wait for packets that may come late: a hole in a stream may hold back messages for a second, and
 capture points may have different clocks."""
@@ -33,6 +35,13 @@ class Subject(NamedTuple):
     log_index: int | None = None
 
 
+class Sample(NamedTuple):
+    """How the rules ended for one message: they held or were not evaluated, and nothing waits."""
+
+    held: tuple[tuple[Rule, int], ...]
+    skipped: tuple[tuple[Rule, Reason, int], ...]
+
+
 class Judge:
     """Keeps the verdicts of one cluster."""
 
@@ -46,16 +55,42 @@ class Judge:
         self._findings: dict[tuple[object, ...], Finding] = {}
         self._waiting: list[tuple[int, int, Callable[[], None]]] = []
         self._asked = 0
+        self._recorded: tuple[list[tuple[Rule, int]], list[tuple[Rule, Reason, int]]] | None = None
         self.now_ns = 0
         """The latest time of the capture so far."""
 
     def hold(self, rule: Rule, times: int = 1) -> None:
         """The rule held."""
         self._held[rule.id] += times
+        if self._recorded is not None:
+            self._recorded[0].append((rule, times))
 
     def skip(self, rule: Rule, reason: Reason, times: int = 1) -> None:
         """The rule could not be evaluated."""
         self._skipped.setdefault(rule.id, Counter())[reason] += times
+        if self._recorded is not None:
+            self._recorded[1].append((rule, reason, times))
+
+    def record(self) -> None:
+        """Take note of how the rules end from now on."""
+        self._recorded = [], []
+
+    def recorded(self) -> Sample | None:
+        """How they ended since then; None when something was found, or waits."""
+        recorded, self._recorded = self._recorded, None
+        return None if recorded is None else Sample(tuple(recorded[0]), tuple(recorded[1]))
+
+    def repeat(self, sample: Sample, times: int) -> None:
+        """So many messages ended as one of which it was recorded."""
+        for rule, held in sample.held:
+            self.hold(rule, held * times)
+        for rule, reason, skipped in sample.skipped:
+            self.skip(rule, reason, skipped * times)
+
+    @property
+    def due_ns(self) -> int:
+        """When the next question is to be asked again."""
+        return self._waiting[0][0] if self._waiting else NEVER_NS
 
     def find(
         self,
@@ -74,6 +109,7 @@ class Judge:
         `sure` says whether all that was used is certain. Findings of one rule and verdict with the same server, peer
         and `about` are repeats.
         """
+        self._recorded = None
         if rule.id not in self._rules:
             return
         severity = severity or rule.severity
@@ -92,6 +128,7 @@ class Judge:
 
     def later(self, check: Callable[[], None], place: Place, wait_ns: int = GRACE_NS) -> None:
         """Call `check` once the capture has gone on for so long behind a place, or at its end."""
+        self._recorded = None
         self._asked += 1
         heappush(self._waiting, (place.time_ns + wait_ns, self._asked, check))
         if len(self._waiting) > _MAX_WAITING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from raft_dissect.audit.knowledge.configurations import Configurations
 from raft_dissect.audit.knowledge.durable import Durable
 from raft_dissect.audit.knowledge.lines import Lines
-from raft_dissect.audit.knowledge.log import Committed, Entry, Log
+from raft_dissect.audit.knowledge.log import LARGEST, Committed, Entry, Log
 from raft_dissect.audit.knowledge.pairs import Pairs
 from raft_dissect.audit.knowledge.reigns import Reigns
 from raft_dissect.audit.knowledge.snapshots import Snapshots
@@ -117,6 +117,6 @@ class Knowledge:
         """Everything in the leader's log up to its commit index is committed, as far as that log is known."""
         first = max(reign.committed + 1, reign.commit - MOST_COMMITTED)
         for begin, end, term in reign.terms.between(first, reign.commit):
-            for index in range(begin, end + 1):
-                self.log.commit(Committed(index, term, reign.leader, reign.term, place))
+            if end < LARGEST and reign.leader < LARGEST:
+                self.log.commit_run(begin, end, term, reign.leader, reign.term, place)
         reign.committed = reign.commit

@@ -66,6 +66,10 @@ class Configurations:
             self._voters.snapshot(index, last, servers)
             self._add(Configured(index, None, servers, step.sender, step.term, step.place, True))
 
+    def passed(self, index: int, end: int, term: int) -> None:
+        """Entries behind an index were seen, none of which is a change."""
+        self._voters.entries(index, ((term, table.COMMAND, 0),) * (end - index))
+
     def _append(self, step: Step, index: int) -> None:
         if not step.entries:
             return

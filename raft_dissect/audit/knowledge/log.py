@@ -16,7 +16,7 @@ _MOST_ROOM = 65_536
 """Entries that are remembered: of those whose indexes differ by a multiple of it the later one is."""
 _MOST_REPLACED = 4096
 """Entries that are remembered of which another one has the same index."""
-_LARGEST = 2**62
+LARGEST = 2**62
 """Indexes and terms from here on are no log's, and are not remembered."""
 _UNKNOWN = -1
 
@@ -152,7 +152,7 @@ class Log:
 
     def learn(self, entry: Entry) -> None:
         """An entry was sent; of what was known of the same before only what was not known is replaced."""
-        if entry.log_index >= _LARGEST or entry.term >= _LARGEST or entry.leader_term >= _LARGEST:
+        if entry.log_index >= LARGEST or entry.term >= LARGEST or entry.leader_term >= LARGEST:
             return
         slot = self._slot(entry.log_index)
         ring = self._sent
@@ -167,7 +167,7 @@ class Log:
             self.forgotten = ring.index[slot]
         ring.index[slot] = entry.log_index
         ring.term[slot] = entry.term
-        ring.leader[slot] = min(entry.leader, _LARGEST)
+        ring.leader[slot] = min(entry.leader, LARGEST)
         ring.leader_term[slot] = entry.leader_term
         ring.time_ns[slot], ring.frame[slot], ring.file[slot] = entry.place
         ring.kind[slot] = ring.digest[slot] = _UNKNOWN
@@ -195,10 +195,73 @@ class Log:
             slot = index % ring.room
         return slot
 
+    def append(
+        self,
+        index: int,
+        term: int,
+        kind: int,
+        digest: int,
+        leader: int,
+        leader_term: int,
+        time_ns: int,
+        frame: int,
+        file: int,
+    ) -> bool:
+        """Learn an entry behind all others from what its columns hold; false if it is no such entry."""
+        ring = self._sent
+        slot = index % ring.room
+        known = ring.index[slot]
+        if known >= index or (known >= 0 and ring.room < _MOST_ROOM):
+            return False
+        self.forgotten = max(self.forgotten, known)
+        ring.index[slot] = index
+        ring.term[slot] = term
+        ring.kind[slot] = kind
+        ring.digest[slot] = digest
+        ring.leader[slot] = leader
+        ring.leader_term[slot] = leader_term
+        ring.time_ns[slot] = time_ns
+        ring.frame[slot] = frame
+        ring.file[slot] = file
+        return True
+
+    def holds(self, index: int, term: int, kind: int, digest: int) -> bool:
+        """Whether an entry is known, and is the same."""
+        ring = self._sent
+        slot = index % ring.room
+        return (
+            ring.index[slot] == index
+            and ring.term[slot] == term
+            and ring.kind[slot] == kind
+            and ring.digest[slot] == digest
+        )
+
+    def commit_run(self, first: int, last: int, term: int, leader: int, leader_term: int, place: Place) -> None:
+        """The entries from one index to another, which are of one term, are known to be committed."""
+        ring = self._committed
+        index = first
+        while index < last:
+            slot = index % ring.room
+            known = ring.index[slot]
+            if known > index or (known >= 0 and known != index and ring.room < _MOST_ROOM):
+                break
+            if known != index or ring.leader_term[slot] > leader_term:
+                if known != index:
+                    self.committed_forgotten = max(self.committed_forgotten, known)
+                ring.index[slot] = index
+                ring.term[slot] = term
+                ring.leader[slot] = leader
+                ring.leader_term[slot] = leader_term
+                ring.time_ns[slot], ring.frame[slot], ring.file[slot] = place
+            index += 1
+        while index <= last:
+            self.commit(Committed(index, term, leader, leader_term, place))
+            index += 1
+
     def commit(self, committed: Committed) -> None:
         """An entry is known to be committed; the earliest leader's term that says so counts."""
         index = committed.log_index
-        if index >= _LARGEST or committed.term >= _LARGEST or committed.leader_term >= _LARGEST:
+        if index >= LARGEST or committed.term >= LARGEST or committed.leader_term >= LARGEST:
             return
         ring, slot = self._committed, index % self._committed.room
         while ring.room < _MOST_ROOM and ring.index[slot] >= 0 and ring.index[slot] != index:
@@ -211,7 +274,7 @@ class Log:
             self.committed_forgotten = max(self.committed_forgotten, known)
         ring.index[slot] = index
         ring.term[slot] = committed.term
-        ring.leader[slot] = min(committed.leader, _LARGEST)
+        ring.leader[slot] = min(committed.leader, LARGEST)
         ring.leader_term[slot] = committed.leader_term
         ring.time_ns[slot], ring.frame[slot], ring.file[slot] = committed.place
         self.highest_committed = max(self.highest_committed, index)

@@ -88,6 +88,24 @@ class Pair:
             del known[next(iter(known))]
             self.forgotten = True
 
+    def asks_run(self, first: int, last: int, place: Place, *, brings: bool) -> None:
+        """The leader sent AppendEntries with all values of prev_log_index from one to another."""
+        for index in range(max(first, last - _MAX_INDEXES), last + 1):
+            self._asks(index, place, self.asked)
+            if brings:
+                self._asks(index, place, self.brought)
+        self.forgotten = self.forgotten or last - first > _MAX_INDEXES
+
+    def commits_run(self, term: int, commit: int, place: Place) -> None:
+        """The leader said in several messages what is committed, in the last one up to `commit`."""
+        if not self.commits or (term, commit) > self.commits[-1][:2]:
+            self.commits.append(Told(term, commit, place))
+
+    def accepts(self, term: int, last: int, place: Place) -> None:
+        """The follower acknowledged in several messages, in the last one up to `last`."""
+        self.acked_last.append(Told(term, last, place))
+        self.acks[term] = max(last, self.acks.get(term, -1))
+
     def request(self, step: Step) -> None:
         """The leader sent AppendEntries or InstallSnapshot."""
         fields, place = step.fields, step.place

@@ -42,6 +42,14 @@ class Runs:
         if len(starts) > _MOST_RUNS:
             del starts[0], ends[0], terms[0]
 
+    def put_run(self, first: int, last: int, term: int) -> None:
+        """The entries from one index to another have a term, unless another one is known of them."""
+        if self._ends and self._ends[-1] == first - 1 and self._terms[-1] == term:
+            self._ends[-1] = last
+            return
+        for index in range(first, last + 1):
+            self.put(index, term)
+
     def between(self, first: int, last: int) -> list[tuple[int, int, int]]:
         """What is known from one index to another: first and last index of each run, and its term."""
         at = max(bisect_right(self._starts, first) - 1, 0)

@@ -292,10 +292,7 @@ class Commit(Group):
         """Judge an entry of the leader's own term that it calls committed."""
         voters = self._voters(commit.log_index, reign)
         if not voters:
-            if final:
-                self.judge.skip(MAJORITY, "unknown_voters")
-            else:
-                self.judge.later(lambda: self._advance_later(commit), commit.place)
+            self.judge.skip(MAJORITY, "unknown_voters")
             return
         if not final and any(self._has_majority(commit, ids) for ids in voters):
             self.judge.hold(MAJORITY)

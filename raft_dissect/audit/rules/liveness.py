@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from raft_dissect.audit.group import Group
-from raft_dissect.audit.judge import Subject
+from raft_dissect.audit.judge import NEVER_NS, Subject
 from raft_dissect.audit.knowledge.timers import ELECTION
 from raft_dissect.audit.rule import Rule
 from raft_dissect.cluster.replicated import loses_messages
@@ -300,6 +300,22 @@ class Liveness(Group):
             self._request(step, step.sender, step.receiver, step.term)
         elif step.type == table.REQUEST_VOTE_RESULT:
             self._vote(step, step.receiver, step.sender, step.term)
+
+    def patience_ns(self, step: Step) -> int | None:
+        """How long after a message another one like it may come without being told; None if all must be told."""
+        if step.type != table.APPEND_ENTRIES:
+            return NEVER_NS
+        pair = step.sender or 0, step.receiver or 0
+        gaps, alone = self._gaps.get(pair), self._alone.get((pair[0], step.term or 0))
+        early = self._early.get(pair)
+        calm = alone is not None and alone.first is None and (early is None or early[2].file == step.place.file)
+        return gaps.floor_ns if gaps is not None and calm else None
+
+    def passed(self, step: Step, times: int) -> None:
+        """So many messages like one that was told have not been told."""
+        gaps = self._gaps.get((step.sender or 0, step.receiver or 0))
+        if step.type == table.APPEND_ENTRIES and gaps is not None:
+            gaps.appends += times
 
     def diagnostic(self, line: Line, diagnostic: Diagnostic) -> None:
         """Something is missing or wrong on a connection."""

@@ -219,7 +219,7 @@ class LogMatching(Group):
             if index <= self.knowledge.log.forgotten:
                 self.judge.skip(SAME, "forgotten")
             return
-        if known.type is None:
+        if known.type is None or (known.place, known.leader) == (step.place, step.sender):
             return
         what = _difference(known, entry, digest)
         if what is None:

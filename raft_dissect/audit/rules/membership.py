@@ -7,7 +7,7 @@ from itertools import combinations, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from raft_dissect.audit.group import Group
-from raft_dissect.audit.judge import GRACE_NS, Subject
+from raft_dissect.audit.judge import GRACE_NS, NEVER_NS, Subject
 from raft_dissect.audit.rule import Rule
 from raft_dissect.units import duration
 from raft_dissect.wire import table
@@ -161,6 +161,10 @@ class Membership(Group):
             self._result(step, step.sender, step.term)
         elif step.type == table.REQUEST_VOTE:
             self._asks(step, step.sender, step.term)
+
+    def patience_ns(self, step: Step) -> int | None:  # noqa: ARG002  # what every group is asked
+        """How long after a message another one like it may come without being told; None if all must be told."""
+        return None if self._left else NEVER_NS
 
     # How a configuration follows another.
 

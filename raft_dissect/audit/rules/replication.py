@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
 
 from raft_dissect.audit.group import Group
-from raft_dissect.audit.judge import GRACE_NS, Subject
+from raft_dissect.audit.judge import GRACE_NS, NEVER_NS, Subject
 from raft_dissect.audit.rule import Rule
 from raft_dissect.values import Place
 from raft_dissect.wire import table
@@ -154,6 +155,7 @@ class _Talk:
 
     __slots__ = (
         "acks",
+        "asked",
         "first",
         "installing",
         "refused",
@@ -175,8 +177,10 @@ class _Talk:
         self.refused_times = 0
         self.refused_first: Place | None = None
         self.refused_last: Place | None = None
-        self.waiting: Place | None = None
+        self.waiting: Step | None = None
         """The first request behind the last result."""
+        self.asked = False
+        """Whether it will be looked at later."""
         self.resent: tuple[int, int] = -1, 0
         """prev_log_index and number of the entries that were sent last."""
         self.resent_times = 0
@@ -232,6 +236,14 @@ class Replication(Group):
                 return
             self._result(step, follower, leader, step.term)
 
+    def patience_ns(self, step: Step) -> int | None:
+        """How long after a message another one like it may come without being told; None if all must be told."""
+        asks = step.type == table.APPEND_ENTRIES
+        pair = (step.sender, step.receiver) if asks else (step.receiver, step.sender)
+        talk = None if None in pair else self._talks.get((pair[0] or 0, pair[1] or 0))
+        busy = talk is None or talk.installing is not None or talk.refused or talk.resent_times > 1
+        return None if busy or step.receiver in self._spares or pair[0] in self._told else NEVER_NS
+
     def _talk(self, leader: int, follower: int, term: int) -> _Talk | None:
         """The talk of a leader's latest term; None of one that is over."""
         talk = self._talks.get((leader, follower))
@@ -250,8 +262,8 @@ class Replication(Group):
         if talk is None:
             return
         if talk.waiting is None:
-            talk.waiting = step.place
-            self._wait(step, talk, leader, follower)
+            talk.waiting = step
+            self._wait(talk, leader, follower)
         if step.type == table.INSTALL_SNAPSHOT:
             talk.installing = step.fields.get("last_index", 0)
             return
@@ -313,10 +325,14 @@ class Replication(Group):
         assert ends is not None
         if not talk.acks:
             self.judge.skip(WINDOW, "begun_midway")
-        elif ends - talk.acks[-1][1] <= _WINDOW:
+        elif ends - max(talk.acks[-1][1], self._acked(leader, follower, term)) <= _WINDOW:
             self.judge.hold(WINDOW)
         else:
             self.judge.later(lambda: self._too_many(step, talk, leader, follower, ends, term), step.place)
+
+    def _acked(self, leader: int, follower: int, term: int) -> int:
+        pair = self.knowledge.pairs.of(leader, follower)
+        return -1 if pair is None else pair.acked(term)
 
     def _too_many(self, step: Step, talk: _Talk, leader: int, follower: int, ends: int, term: int) -> None:
         """Judge a request that went beyond the window as far as results were known."""
@@ -390,7 +406,7 @@ class Replication(Group):
         rejected, last = fields.get("rejected"), fields.get("last_log_index")
         self._tells(step, leader, follower, term)
         talk = self._talk_of_result(leader, follower, term)
-        if talk is not None and talk.waiting is not None:
+        if talk is not None:
             talk.waiting = None
             self.judge.hold(ANSWERED)
         if rejected is None or last is None:
@@ -555,12 +571,18 @@ class Replication(Group):
 
     # A result that does not come
 
-    def _wait(self, step: Step, talk: _Talk, leader: int, follower: int) -> None:
-        self.judge.later(lambda: self._silent(step, talk, leader, follower), step.place, 2 * GRACE_NS)
+    def _wait(self, talk: _Talk, leader: int, follower: int) -> None:
+        """Look later whether what waits now is answered; of each talk one question waits at a time."""
+        if talk.waiting is not None and not talk.asked:
+            talk.asked = True
+            check = partial(self._silent, talk, talk.waiting, leader, follower)
+            self.judge.later(check, talk.waiting.place, 2 * GRACE_NS)
 
-    def _silent(self, step: Step, talk: _Talk, leader: int, follower: int) -> None:
+    def _silent(self, talk: _Talk, step: Step, leader: int, follower: int) -> None:
         """Judge a request if no result has come since."""
-        if talk.waiting is not step.place:
+        talk.asked = False
+        if talk.waiting is not step:
+            self._wait(talk, leader, follower)
             return
         talk.waiting = None
         assert step.term is not None

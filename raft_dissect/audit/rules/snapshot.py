@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from raft_dissect.audit.group import Group
-from raft_dissect.audit.judge import Subject
+from raft_dissect.audit.judge import NEVER_NS, Subject
 from raft_dissect.audit.knowledge.snapshots import answers
 from raft_dissect.audit.rule import Rule
 from raft_dissect.units import duration
@@ -167,6 +167,24 @@ class Snapshots(Group):
             self._append(step)
         elif step.type == table.APPEND_ENTRIES_RESULT:
             self._result(step)
+
+    def patience_ns(self, step: Step) -> int | None:
+        """How long after a message another one like it may come without being told; None if all must be told."""
+        if step.sender is None or step.receiver is None:
+            return None
+        asks = step.type == table.APPEND_ENTRIES
+        pair = (step.sender, step.receiver) if asks else (step.receiver, step.sender)
+        last = self.knowledge.snapshots.last(*pair)
+        over = last is None or (last.appends is not None and not self.knowledge.snapshots.pending(*pair))
+        return NEVER_NS if over else None
+
+    def passed(self, step: Step, times: int) -> None:
+        """So many messages like one that was told have not been told."""
+        asks = step.type == table.APPEND_ENTRIES
+        pair = (step.sender, step.receiver) if asks else (step.receiver, step.sender)
+        waiting = self._waiting.get((pair[0] or 0, pair[1] or 0))
+        if waiting is not None and waiting[0] == step.term:
+            waiting[1] = max(0, waiting[1] + (times if asks else -times))
 
     def _snapshot(self, step: Step) -> None:
         if step.sender is None or step.receiver is None:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from raft_dissect.audit.group import Group
-from raft_dissect.audit.judge import GRACE_NS, Subject
+from raft_dissect.audit.judge import GRACE_NS, NEVER_NS, Subject
 from raft_dissect.audit.knowledge.bounded import put
 from raft_dissect.audit.rule import Rule
 from raft_dissect.wire import table
@@ -117,6 +117,10 @@ class Transfers(Group):
             self._stands(step)
         elif step.type == table.APPEND_ENTRIES and self._on:
             self._appends(step)
+
+    def patience_ns(self, step: Step) -> int | None:
+        """How long after a message another one like it may come without being told; None if all must be told."""
+        return None if step.line.stream.number in self._on else NEVER_NS
 
     def _hands_over(self, step: Step) -> None:
         if step.sender is None or step.receiver is None or step.term is None:
