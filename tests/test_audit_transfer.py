@@ -144,6 +144,17 @@ def ends(entries: Utterance) -> int:
     return entries.fields["prev_log_index"] + entries.fields["n_entries"]
 
 
+def test_flags_that_were_cut_off_do_not_make_a_target_ignore_anything() -> None:
+    packets = [packet._replace(data=packet.data[:96]) for packet in captures.packets(REAL)]
+    assert findings(packets, *RULES) == []
+
+
+def test_a_capture_that_ends_behind_timeout_now_tells_nothing() -> None:
+    assert not three(
+        "at 950ms 1 -> 2 TimeoutNow term=1 last=5/1\nat 960ms 2 -> 1 AppendEntriesResult term=1 last=5", "LT-03"
+    )
+
+
 @pytest.mark.parametrize("file", captures.CLEAR)
 def test_real_transfers_are_as_raft_says(file: str) -> None:
     verdicts = audit(captures.packets(file))

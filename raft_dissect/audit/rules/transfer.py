@@ -77,6 +77,8 @@ RULES = (TO_VOTER, CAUGHT_UP, FOLLOWED, QUIET, ONE_TARGET)
 
 _MAX = 1024
 """Transfers that are remembered."""
+_WAIT = 5
+"""Heartbeats behind TimeoutNow that must be in the capture: a target stands for election at once."""
 _PATIENCE = 30
 """Heartbeats that a target has to stand for election."""
 
@@ -107,13 +109,14 @@ class Transfers(Group):
         self._latest: dict[tuple[int, int], Handover] = {}  # by leader and term
         self._on: dict[int, Handover] = {}  # by number of the stream
         self._spoke: dict[Handover, tuple[Place, int]] = {}  # the first AppendEntries behind it with new entries
+        self._cut: dict[int, int] = {}  # by candidate: the term of the last request whose flags were not captured
         self._stood: dict[int, dict[int, bool]] = {}  # by candidate: terms with disrupt_leader, and if for real
 
     def message(self, step: Step) -> None:
         """A message, complete or partial."""
         if step.type == table.TIMEOUT_NOW:
             self._hands_over(step)
-        elif step.type == table.REQUEST_VOTE and step.fields.get("disrupt_leader"):
+        elif step.type == table.REQUEST_VOTE and (step.fields.get("disrupt_leader") or not step.whole):
             self._stands(step)
         elif step.type == table.APPEND_ENTRIES and self._on:
             self._appends(step)
@@ -238,6 +241,9 @@ class Transfers(Group):
     def _stands(self, step: Step) -> None:
         if step.sender is None or step.term is None:
             return
+        if "disrupt_leader" not in step.fields:
+            put(self._cut, step.sender, step.term, _MAX)
+            return
         terms = self._stood.get(step.sender, {})
         real = not step.fields.get("pre_vote")
         put(terms, step.term, terms.get(step.term, False) or real, _MAX)
@@ -249,7 +255,11 @@ class Transfers(Group):
             self.judge.hold(FOLLOWED)
             return
         place, target = handover.place, handover.target
-        reason = self.knowledge.lines.misses(target, handover.leader, place.time_ns, place)
+        heartbeat = self.knowledge.heartbeats.interval(handover.leader)
+        until = place._replace(time_ns=place.time_ns + (GRACE_NS if heartbeat is None else _WAIT * heartbeat))
+        reason = self.knowledge.lines.misses(target, handover.leader, place.time_ns, until)
+        if self._cut.get(target, -1) > handover.term:
+            reason = "cut_short"
         if reason is not None:
             self.judge.skip(FOLLOWED, reason)
             return
