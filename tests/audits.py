@@ -70,8 +70,9 @@ def said(finding: Finding) -> Said:
 
 
 def findings(packets: Sequence[Packet], *rules: str) -> list[Finding]:
-    """What is found in packets, of these rules or of all."""
-    return [finding for finding in audit(packets).findings if not rules or finding.rule.id in rules]
+    """What is found in packets, of these rules or of all; figures of a healthy cluster are left out."""
+    found = (finding for finding in audit(packets).findings if finding.severity != "chat")
+    return [finding for finding in found if not rules or finding.rule.id in rules]
 
 
 def of_scenario(text: str, *rules: str) -> list[Finding]:

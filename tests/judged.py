@@ -20,8 +20,9 @@ ErrorAt = tuple[str, str, int]
 
 
 def findings(packets: Sequence[Packet], rule: str | None = None) -> list[Finding]:
-    """What is found, by one rule or by all."""
-    return [finding for finding in audit(packets).findings if rule in (None, finding.rule.id)]
+    """What is found, by one rule or by all; figures of a healthy cluster are left out."""
+    found = (finding for finding in audit(packets).findings if finding.severity != "chat")
+    return [finding for finding in found if rule in (None, finding.rule.id)]
 
 
 def errors(packets: Sequence[Packet]) -> list[ErrorAt]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from raft_dissect.audit import Rule
     from tests.command import Outcome
 
-HEALTHY = "s5-canon-0.18.1.pcap"
+HEALTHY = "s1-5n-cowsql-0.22.1.pcap"
 TLS = "tls13-cowsql-0.22.1.pcap"
 DOCS = Path(__file__).parent.parent / "docs"
 UNSURE = Script(handshakes=False).ask(2, 1, 5).result(2, 1, 4, 2).ask(1, 2, 6)

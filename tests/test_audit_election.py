@@ -394,6 +394,7 @@ def test_rules_are_asked_in_real_captures() -> None:
 
 
 def test_pre_votes_of_a_transfer_in_a_real_capture_of_an_old_release_are_warnings() -> None:
-    found = [said(f) for f in audit(captures.packets("s5-canon-0.10.0.pcap")).findings]
+    every = [said(f) for f in audit(captures.packets("s5-canon-0.10.0.pcap")).findings]
+    found = [f for f in every if f.rule.startswith("EL")]
     assert {(f.rule, f.verdict, f.severity) for f in found} == {("EL-08", "observation", "warning")}
     assert [f.frame for f in found] == [251, 713, 1171, 1437]

@@ -6,7 +6,7 @@ Which bytes are wrong comes from the protocol document: sections 2, 3, 4 and 8.3
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,7 +15,7 @@ from raft_dissect.pipeline import audit
 from raft_dissect.wire import table
 from tests import captures, variants
 from tests.audits import errors, found, held, nobody_is_accused
-from tests.mutations import EntryBytes, transcript
+from tests.mutations import transcript
 from tests.scripts import Script, command
 
 if TYPE_CHECKING:
@@ -76,14 +76,28 @@ def counts_fewer_entries_than_it_has(talk: Transcript) -> Utterance:
     return talk.find(entries=1).set(n_entries=0)
 
 
+def wherever(talk: Transcript, index: int, term: int) -> list[tuple[Utterance, int]]:
+    """The messages of a leader's term that bring an entry, each with the entry's position."""
+    messages = ((each, index - each.fields["prev_log_index"] - 1) for each in talk.all("AppendEntries", term=term))
+    return [(each, position) for each, position in messages if 0 <= position < len(each.entries)]
+
+
+def rewritten(talk: Transcript, **entry: Any) -> Utterance:
+    """The first message with one entry, which is another one wherever it is sent; `set_entry` has the arguments."""
+    first = talk.find(entries=1)
+    for message, position in wherever(talk, first.fields["prev_log_index"] + 1, first.fields["term"]):
+        message.set_entry(position, **entry)
+    return first
+
+
 def has_an_entry_of_no_type(talk: Transcript) -> Utterance:
-    return talk.find(entries=1).set_entry(0, type=9)
+    return rewritten(talk, type=9)
 
 
 def has_entries_off_their_places(talk: Transcript) -> Utterance:
-    message = talk.find(entries=1)
-    term = message.entries[0].term
-    return message.set_entries([EntryBytes(term, 1, bytes(12)), EntryBytes(term, 1, bytes(8))])
+    first = rewritten(talk, data=bytes(12))
+    following, position = wherever(talk, first.fields["prev_log_index"] + 2, first.fields["term"])[0]
+    return first.set_entries([*first.entries, following.entries[position]])
 
 
 @pytest.mark.parametrize(
@@ -107,7 +121,9 @@ def test_one_rule_is_broken_by_a_message_that(rule: str, mutate: Callable[[Trans
     talk = transcript(file)
     assert errors(talk.packets()) == []
     message = mutate(talk)
-    assert errors(talk.packets()) == [(rule, "violation", talk.frame(message), message.sender)]
+    found_errors = errors(talk.packets())
+    assert (rule, "violation", talk.frame(message), message.sender) in found_errors
+    assert {error[0] for error in found_errors} == {rule}
 
 
 def test_a_capture_begun_midway_makes_a_suspect_of_it_once_messages_have_followed_one_another() -> None:
@@ -151,11 +167,14 @@ def test_a_payload_that_ends_elsewhere_is_told_where_no_message_begins(more: int
     talk = transcript(COWSQL)
     message = talk.find(entries=1, where=lambda each: len(each.payload) == 64)
     following = talk.find(sender=message.sender, receiver=message.receiver, after=message)
-    message.patch(16 + 40 + 12, (64 + more).to_bytes(4, "little"))
+    for each in talk.all(entries=1, where=lambda each: each.entries[0] == message.entries[0]):
+        if each.fields["prev_log_index"] == message.fields["prev_log_index"]:
+            each.patch(16 + 40 + 12, (64 + more).to_bytes(4, "little"))
     at = talk.frame(following if more > 0 else message)
-    assert errors(talk.packets()) == [("ENC-05", "violation", at, message.sender)]
-    (finding,) = found(talk.packets(), "ENC-05")
-    assert f"AppendEntries with {64 + more} bytes behind its header" in finding.message
+    assert ("ENC-05", "violation", at, message.sender) in errors(talk.packets())
+    assert {error[0] for error in errors(talk.packets())} == {"ENC-05"}
+    for finding in found(talk.packets(), "ENC-05"):
+        assert f"AppendEntries with {64 + more} bytes behind its header" in finding.message
 
 
 def test_what_newer_releases_may_send_is_a_note() -> None:
@@ -174,11 +193,11 @@ def a_heartbeat_without_its_end(talk: Transcript) -> Utterance:
 
 
 def an_entry_of_no_size(talk: Transcript) -> Utterance:
-    return talk.find(entries=1).set_entry(0, data=b"")
+    return rewritten(talk, data=b"")
 
 
 def one_entry_of_an_odd_size(talk: Transcript) -> Utterance:
-    return talk.find(entries=1).set_entry(0, data=bytes(13))
+    return rewritten(talk, data=bytes(13))
 
 
 def a_version_where_there_is_none(talk: Transcript) -> Utterance:
@@ -186,7 +205,7 @@ def a_version_where_there_is_none(talk: Transcript) -> Utterance:
 
 
 def a_vote_that_is_neither_true_nor_false(talk: Transcript) -> Utterance:
-    return talk.find("RequestVoteResult").set(vote_granted=256)
+    return talk.find("RequestVoteResult", where=lambda each: each.fields["vote_granted"] == 1).set(vote_granted=256)
 
 
 def a_flag_that_does_not_exist(talk: Transcript) -> Utterance:
@@ -194,11 +213,11 @@ def a_flag_that_does_not_exist(talk: Transcript) -> Utterance:
 
 
 def a_barrier_of_16_bytes(talk: Transcript) -> Utterance:
-    return talk.find(entries=1).set_entry(0, type=table.BARRIER, data=bytes(16))
+    return rewritten(talk, type=table.BARRIER, data=bytes(16))
 
 
 def a_change_that_is_no_configuration(talk: Transcript) -> Utterance:
-    return talk.find(entries=1).set_entry(0, type=table.CHANGE, data=bytes(64))
+    return rewritten(talk, type=table.CHANGE, data=bytes(64))
 
 
 @pytest.mark.parametrize(
@@ -219,8 +238,8 @@ def test_a_warning_is_given_for(rule: str, mutate: Callable[[Transcript], Uttera
     assert found(talk.packets(), rule) == []
     message = mutate(talk)
     assert errors(talk.packets()) == []
-    (finding,) = found(talk.packets(), rule)
-    assert (finding.severity, finding.place.frame, finding.server) == ("warning", talk.frame(message), message.sender)
+    warned = {(one.severity, one.place.frame, one.server) for one in found(talk.packets(), rule)}
+    assert ("warning", talk.frame(message), message.sender) in warned
 
 
 def test_version_2_of_a_vote_request_has_flags() -> None:

@@ -149,9 +149,9 @@ def test_a_server_that_votes_no_more_and_asks_for_votes_is_told_of(role: str, wo
     """B18."""
     servers = f"1 voter, 2 voter{', ' if role else ''}{role}"
     rounds = (
-        "at 2500ms 3 -> 1,2 RequestVote term=2 last=5/1\n"
+        "at 2500ms 3 -> 1,2 RequestVote term=2 last=6/1\n"
         "at 2501ms 1,2 -> 3 RequestVoteResult term=1 refused\n"
-        "at 4000ms 3 -> 1,2 RequestVote term=3 last=5/1 as again\n"
+        "at 4000ms 3 -> 1,2 RequestVote term=3 last=6/1 as again\n"
     )
     found = audited(THREE + changed(servers) + BEATS + rounds)
     finding = found.one("MEM-05")

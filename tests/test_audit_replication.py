@@ -130,7 +130,7 @@ def test_a_leader_that_does_not_go_back() -> None:
 
 def test_a_leader_that_goes_back_later() -> None:
     packets = after_start(REFUSED.format(begin=1000, end=2500) + beats(2600, 6000))
-    assert not findings(packets)
+    assert not findings(packets, "REPL-04")
     assert tally(packets, "REPL-04").held
 
 

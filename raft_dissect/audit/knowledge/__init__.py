@@ -59,13 +59,13 @@ class Knowledge:
         if self._late:
             self._learn_late()
         if step.sender is None:
-            self.lines.lost(step.line, step.place)
+            self.lines.unheard(step.line, step.place)
             return
         if step.receiver is None:
             self._late.append(step)
             if len(self._late) > _MAX_LATE:
                 forgotten = self._late.popleft()
-                self.lines.lost(forgotten.line, forgotten.place)
+                self.lines.unheard(forgotten.line, forgotten.place)
         if step.term is None:
             return
         if step.real:

@@ -190,8 +190,12 @@ class Lines:
 
     def lost(self, line: Line, place: Place) -> None:
         """Messages may be missing before a place."""
-        line.lost = place if line.lost is None else max(line.lost, place)
+        self.unheard(line, place)
         line.framed, line.unbroken = 0, False
+
+    def unheard(self, line: Line, place: Place) -> None:
+        """A message could not be learned from."""
+        line.lost = place if line.lost is None else max(line.lost, place)
 
     def lost_everywhere(self, place: Place) -> None:
         """The capture itself is damaged."""

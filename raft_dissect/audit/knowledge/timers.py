@@ -30,20 +30,22 @@ class Timers:
 
     def __init__(self) -> None:
         self._intervals: dict[int, Histogram] = {}
+        self._busy: dict[int, Histogram] = {}  # up to AppendEntries with entries
 
     def message(self, step: Step) -> None:
         """Learn from AppendEntries, before `line` learns of it."""
-        line = step.line
-        if step.sender is None or step.fields.get("n_entries") != 0 or line.appended_term != step.term:
+        line, entries = step.line, step.fields.get("n_entries")
+        if step.sender is None or entries is None or line.appended_term != step.term:
             return
         elapsed = step.place.time_ns - line.appended_ns
         if elapsed < _SHORTEST_NS:
             return
-        known = self._intervals.get(step.sender)
+        intervals = self._busy if entries else self._intervals
+        known = intervals.get(step.sender)
         if known is None:
-            if len(self._intervals) >= _MAX_LEADERS:
+            if len(intervals) >= _MAX_LEADERS:
                 return
-            known = self._intervals[step.sender] = Histogram()
+            known = intervals[step.sender] = Histogram()
         known.add(elapsed)
 
     def heartbeat_ns(self, leader: int | None = None) -> int | None:
@@ -54,10 +56,21 @@ class Timers:
         found = (_median(intervals) for intervals in self._intervals.values())
         return max((interval for interval in found if interval is not None), default=None)
 
+    def pace_ns(self, leader: int) -> int | None:
+        """The heartbeat interval of a leader or, if it is too busy to show one, the shorter time between messages.
+
+        None when neither it nor any other leader shows one.
+        """
+        own = self._own_pace(leader)
+        return self.shortest_ns() if own is None else own
+
+    def _own_pace(self, leader: int) -> int | None:
+        return _median(self._intervals.get(leader)) or _median(self._busy.get(leader))
+
     def shortest_ns(self) -> int | None:
-        """The shortest heartbeat interval of all leaders; None when no leader shows it."""
-        found = (_median(intervals) for intervals in self._intervals.values())
-        return min((interval for interval in found if interval is not None), default=None)
+        """The shortest pace of all leaders; None when no leader shows one."""
+        found = map(self._own_pace, {*self._intervals, *self._busy})
+        return min((pace for pace in found if pace is not None), default=None)
 
     def election_ns(self, leader: int | None = None) -> int | None:
         """The election timeout, not too short; None when no leader shows its heartbeat interval."""

@@ -739,7 +739,7 @@ class Elections(Group):
             self.judge.hold(LOYAL)
             return
         latest, leader, term, place, line = before[-1]
-        heartbeat = self.knowledge.timers.heartbeat_ns(leader)
+        heartbeat = self.knowledge.timers.pace_ns(leader)
         if heartbeat is None:
             self.judge.skip(LOYAL, "begun_midway")
             return

@@ -142,7 +142,7 @@ class Transfers(Group):
         self.judge.later(partial(self._to_voter, handover), place)
         self.judge.later(partial(self._caught_up, handover), place)
         self.judge.later(partial(self._quiet, handover, step.line), place, 2 * GRACE_NS)
-        heartbeat = self.knowledge.timers.heartbeat_ns(step.sender)
+        heartbeat = self.knowledge.timers.pace_ns(step.sender)
         patience = GRACE_NS if heartbeat is None else max(GRACE_NS, _PATIENCE * heartbeat)
         self.judge.later(partial(self._followed, handover), place, patience)
 
@@ -150,7 +150,7 @@ class Transfers(Group):
         if other is None or other.target == handover.target:
             self.judge.hold(ONE_TARGET)
             return
-        heartbeat = self.knowledge.timers.heartbeat_ns(handover.leader)
+        heartbeat = self.knowledge.timers.pace_ns(handover.leader)
         elapsed = abs(handover.place.time_ns - other.place.time_ns)
         waited = [each.since for each in (handover, other)]
         if heartbeat is None or any(since is None or since > 3 * heartbeat // 2 for since in waited):
@@ -188,7 +188,7 @@ class Transfers(Group):
             )
 
     def _quiet(self, handover: Handover, line: Line) -> None:
-        heartbeat = self.knowledge.timers.heartbeat_ns(handover.leader)
+        heartbeat = self.knowledge.timers.pace_ns(handover.leader)
         if heartbeat is None or handover.last is None:
             self.judge.skip(QUIET, "begun_midway" if heartbeat is None else "cut_short")
             return
@@ -255,7 +255,7 @@ class Transfers(Group):
             self.judge.hold(FOLLOWED)
             return
         place, target = handover.place, handover.target
-        heartbeat = self.knowledge.heartbeats.interval(handover.leader)
+        heartbeat = self.knowledge.timers.pace_ns(handover.leader)
         until = place._replace(time_ns=place.time_ns + (GRACE_NS if heartbeat is None else _WAIT * heartbeat))
         reason = self.knowledge.lines.misses(target, handover.leader, place.time_ns, until)
         if self._cut.get(target, -1) > handover.term:

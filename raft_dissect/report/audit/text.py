@@ -41,9 +41,12 @@ def audit_text(audited: Audited, clock: Clock, style: Style, width: int | None =
     """The findings, how often each rule was evaluated, and one line that says what it comes to."""
     verdicts = audited.verdicts
     writer = FindingText(clock, style, width, len(audited.files) > 1)
-    if verdicts.findings:
-        yield from writer.findings(verdicts.findings, verdicts.clusters)
-        yield ""
+    figures = [finding for finding in verdicts.findings if level(finding) == "chat"]
+    findings = [finding for finding in verdicts.findings if level(finding) != "chat"]
+    for title, those in (("Findings", findings), ("Figures", figures)):
+        if those:
+            yield from writer.findings(title, those, verdicts.clusters)
+            yield ""
     yield from closing(audited, style, width)
 
 
@@ -62,9 +65,9 @@ class FindingText:
         """With `several` files the number of a frame has that of its file before it."""
         self._page = Page(clock, style, Names(), width, several)
 
-    def findings(self, findings: Sequence[Finding], clusters: int) -> Iterator[str]:
-        """All findings, most severe first, and those of one rule together."""
-        yield self._page.style.paint("Findings", "bold")
+    def findings(self, title: str, findings: Sequence[Finding], clusters: int) -> Iterator[str]:
+        """Findings under a title, most severe first, and those of one rule together."""
+        yield self._page.style.paint(title, "bold")
         order = sorted(findings, key=lambda finding: LEVELS.index(level(finding)))
         for level_, of_level in groupby(order, key=level):
             by_rule: dict[Rule, list[Finding]] = {}
@@ -186,10 +189,11 @@ def _conclusion(verdicts: Verdicts) -> str:
         f"{len(evaluated):,} of {counted(len(tallies), 'rule')} evaluated {counted(times, 'time')} "
         f"in {counted(verdicts.messages, 'message')}{clusters}"
     )
-    found = dict.fromkeys(LEVELS, 0)
+    found: dict[Level, int] = dict.fromkeys(LEVELS, 0)
     for finding in verdicts.findings:
         found[level(finding)] += 1
-    if not verdicts.findings:
+    del found["chat"]
+    if not any(found.values()):
         return f"Nothing found: {checked}."
     told = ", ".join(counted(count, level_) for level_, count in found.items() if count)
     return f"{told}: {checked}."

@@ -1,0 +1,69 @@
+"""Messages that are passed over because they tell the rules nothing new: the verdicts are the same without that.
+
+Only what is read in blocks is passed over: packets one by one are told to the rules one by one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from raft_dissect.pipeline import audit
+from tests import captures
+from tests.capture_files import pcap
+from tests.scenarios import SCENARIOS, load
+from tests.scripts import Script, command
+from tests.transformations import numbered
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from raft_dissect.values import Packet
+
+
+def check(packets: Sequence[Packet], path: Path) -> None:
+    path.write_bytes(pcap(*packets))
+    assert audit(str(path)) == audit(packets)
+
+
+def busy(rounds: int = 400) -> Script:
+    """A leader and two followers who replicate an entry every 300 us, each to both followers."""
+    script = Script()
+    script.append(1, 2, 2, (1, 8)).append(1, 3, 2, (1, 8)).result(2, 1, 2, 8).result(3, 1, 2, 8)
+    for number in range(rounds):
+        now = 100 + number * 0.3
+        index = 8 + number
+        previous = (2 if number else 1, index)
+        for follower in (2, 3):
+            script.at(now + follower / 100)
+            fields = {
+                "term": 2,
+                "prev_log_term": previous[0],
+                "prev_log_index": index,
+                "leader_commit": max(8, index - 1),
+            }
+            script.say(1, follower, "AppendEntries", fields, entries=[command(2, 16)])
+            script.at(now + 0.1 + follower / 100).result(follower, 1, 2, index + 1)
+    return script
+
+
+def test_a_busy_cluster_has_the_same_verdicts(tmp_path: Path) -> None:
+    check(busy().packets(), tmp_path / "busy.pcap")
+
+
+@pytest.mark.parametrize("file", captures.CLEAR)
+def test_real_captures_have_the_same_verdicts(file: str) -> None:
+    assert audit(str(captures.PCAPS / file)) == audit(captures.packets(file))
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_scenarios_have_the_same_verdicts(name: str, tmp_path: Path) -> None:
+    check(load(name).packets, tmp_path / "scenario.pcap")
+
+
+@pytest.mark.parametrize("lost", [100, 1001, 1500])
+def test_a_busy_cluster_with_a_lost_packet_has_the_same_verdicts(lost: int, tmp_path: Path) -> None:
+    packets = numbered(packet for packet in busy().packets() if packet.frame != lost)
+    check(packets, tmp_path / "busy.pcap")
