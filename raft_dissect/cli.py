@@ -592,7 +592,7 @@ def _audit(options: argparse.Namespace) -> int:
         _usage("audit needs a FILE; only --rules and --explain RULE do without")
     off = _rules_off(options)
     outputs = _audit_outputs(options)
-    run = _Run(options)
+    run = _Run(options, digest_entries=True)
     printer = _AuditPrinter(options, run, printed=all(path is not None for path in _audit_paths(options)))
     builder = AuditBuilder(off, printer.told if options.follow else None)
     with _state_trace(options, run) as trace:
@@ -779,14 +779,21 @@ def _screen() -> tuple[Style, int | None]:
 class _Run:
     """One pass over the capture that the options name, with what every command shows beside its result."""
 
-    def __init__(self, options: argparse.Namespace, *, hash_payload: bool = False, prints_lines: bool = False) -> None:
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        *,
+        hash_payload: bool = False,
+        digest_entries: bool = False,
+        prints_lines: bool = False,
+    ) -> None:
         if options.follow and len(options.files) > 1:
             _usage("only one file can be followed: --follow takes one FILE")
         self.clock = Clock(options.tz)
         self.style, self.width = _screen()
         self.files: list[str] = list(options.files)
         self._unreadable: list[CaptureError] = []
-        self.dissection = self._open(options, hash_payload)
+        self.dissection = self._open(options, hash_payload, digest_entries)
         self._quiet = options.quiet
         self._follow = options.follow
         watched = sys.stderr.isatty() and not (
@@ -795,7 +802,7 @@ class _Run:
         self._progress = watched and not (options.quiet or options.no_progress)
         self._damage: list[Diagnostic] = []
 
-    def _open(self, options: argparse.Namespace, hash_payload: bool) -> Dissection:
+    def _open(self, options: argparse.Namespace, hash_payload: bool, digest_entries: bool) -> Dissection:
         """Open all files; of several, one that cannot be read does not keep the others from being read."""
         while True:
             try:
@@ -804,6 +811,7 @@ class _Run:
                     ports=options.port,
                     layout=options.layout,
                     hash_payload=hash_payload,
+                    digest_entries=digest_entries,
                     follow=options.follow,
                 )
             except CaptureError as error:

@@ -52,6 +52,15 @@ _UNUSED = 0xFFFF_FFFF_0000_FFFE
 _unpack_entry = struct.Struct("<QII").unpack_from
 
 
+class Follower:
+    """How far a leader has come with one server in its term, quiet messages included; -1 where nothing is known."""
+
+    def __init__(self) -> None:
+        self.sent = -1
+        """Up to where it was sent entries."""
+        self.acknowledged = -1
+
+
 class Lead:
     """What a leader has in its term, quiet messages included."""
 
@@ -64,19 +73,24 @@ class Lead:
         self.term = reign.term
         self.end = -1
         self.commit = -1
-        self.others = [voter for voter in voters if voter != reign.leader]
+        self._followers: dict[int, Follower] = {}
+        self._voters = [self.follower(voter) for voter in voters if voter != reign.leader]
         self.needed = len(voters) // 2 + 1 - (reign.leader in voters)
         self.known = bool(voters)
-        self.sent: dict[int, int] = {}
-        """By follower: up to where it was sent entries."""
-        self.acknowledged: dict[int, int] = {}
+
+    def follower(self, id_: int) -> Follower:
+        """How far it has come with a server."""
+        return self._followers.setdefault(id_, Follower())
 
     def may_commit(self, index: int) -> bool:
         """Whether a majority of the voters has an entry, or it is not known who votes."""
         if not self.known:
             return True
-        acknowledged = self.acknowledged
-        return sum(acknowledged.get(voter, -1) >= index for voter in self.others) >= self.needed
+        count = 0
+        for follower in self._voters:
+            if follower.acknowledged >= index:
+                count += 1
+        return count >= self.needed
 
 
 class Talk:
@@ -140,7 +154,7 @@ class Appends(Talk):
     def __init__(self, step: Step, lead: Lead, patience_ns: int, sent: Sent, pair: Pair) -> None:
         super().__init__(step, lead, patience_ns)
         fields = step.fields
-        self.follower = step.receiver or 0
+        self.follower = lead.follower(step.receiver or 0)
         self.sent = sent
         self.pair = pair
         self.ends = fields["prev_log_index"] + len(step.entries)
@@ -148,40 +162,47 @@ class Appends(Talk):
         """Where the messages that were passed over begin."""
         self.last_term = step.entries[-1].term if step.entries else fields["prev_log_term"]
         self.commit = fields["leader_commit"]
-        lead.sent[self.follower] = max(self.ends, lead.sent.get(self.follower, -1), sent.highest)
+        self.follower.sent = max(self.ends, self.follower.sent, sent.highest)
 
     def takes(self, batch: MessageBatch, row: int) -> bool:
         """Take a row of a batch if it is quiet, and say whether it was."""
         time_ns = batch.times[row]
         if time_ns > self.until_ns or not 0 <= time_ns - self.last_ns <= self.patience_ns:
             return False
-        lead, commit, entries = self.lead, batch.word3[row], batch.word4[row]
-        size = _LEAST + entries * _ENTRY
-        if entries > 1 or batch.shapes[row] != self.shape | size << 32 or batch.word0[row] != self.term:
+        kind = self._kind(batch, row)
+        if kind not in self.samples:
             return False
-        if batch.word1[row] != self.ends or batch.word2[row] != self.last_term or commit < self.commit:
-            return False
-        end = batch.headers[row] + size
-        if batch.buffer[end - 8 : end] != _NOTHING or (not entries and batch.payloads[row]):
-            return False
+        entries, lead = batch.word4[row], self.lead
         index = self.ends + entries
-        if commit > index:
+        if entries and not self._has(batch, row, batch.headers[row] + _LEAST + _ENTRY, index):
             return False
-        rises = commit > lead.commit
-        if rises and not lead.may_commit(commit):
-            return False
-        kind = entries * 4 + rises * 2
-        if entries:
-            kind += (index > lead.end) + 8 * (index <= lead.commit)
-        if kind not in self.samples or (entries and not self._has(batch, row, end, index)):
-            return False
-        if rises:
-            lead.commit = commit
         self.ends = index
-        self.commit = commit
-        lead.sent[self.follower] = max(index, lead.sent[self.follower])
+        self.commit = batch.word3[row]
+        if self.commit > lead.commit:
+            lead.commit = self.commit
+        if index > self.follower.sent:
+            self.follower.sent = index
         self.next(row, kind, time_ns)
         return True
+
+    def _kind(self, batch: MessageBatch, row: int) -> int:
+        """What decides how the rules end for a row that continues the one before it; -1 if it does not."""
+        lead, commit, entries = self.lead, batch.word3[row], batch.word4[row]
+        if entries > 1 or batch.word0[row] != self.term or batch.word1[row] != self.ends:
+            return _NONE
+        size = _LEAST + entries * _ENTRY
+        end = batch.headers[row] + size
+        if batch.shapes[row] != self.shape | size << 32 or batch.buffer[end - 8 : end] != _NOTHING:
+            return _NONE
+        index = self.ends + entries
+        if batch.word2[row] != self.last_term or not self.commit <= commit <= index:
+            return _NONE
+        rises = commit > lead.commit
+        if rises and not lead.may_commit(commit):
+            return _NONE
+        if entries:
+            return 4 + rises * 2 + (index > lead.end) + 8 * (index <= lead.commit)
+        return _NONE if batch.payloads[row] else rises * 2
 
     def _has(self, batch: MessageBatch, row: int, end: int, index: int) -> bool:
         """See whether the entry behind a header is the next one, or one that is known."""
@@ -220,7 +241,7 @@ class Appends(Talk):
         sent.commit = max(sent.commit, commit)
         if ends > sent.end:
             sent.end, sent.end_place = ends, place
-        self.pair.asks_run(self.begun, previous, place, brings=ends > self.begun)
+        self.pair.asks_run(self.begun, previous, self.step.place, brings=ends > self.begun)
         self.pair.commits_run(self.term, commit, place)
         self.begun = ends
         reign.last = max(reign.last, place)
@@ -237,13 +258,13 @@ class Results(Talk):
 
     def __init__(self, step: Step, lead: Lead, patience_ns: int, sent: Sent, pair: Pair) -> None:
         super().__init__(step, lead, patience_ns)
-        self.follower = step.sender or 0
+        self.follower = lead.follower(step.sender or 0)
         self.sent = sent
         self.pair = pair
         self.last = step.fields["last_log_index"]
         self.has_features = step.message.preamble.header_length == _RESULT
         self.shape |= step.message.preamble.header_length << 32
-        lead.acknowledged[self.follower] = max(self.last, pair.acked(lead.term))
+        self.follower.acknowledged = max(self.last, pair.acked(lead.term))
 
     def takes(self, batch: MessageBatch, row: int) -> bool:
         """Take a row of a batch if it is quiet, and say whether it was."""
@@ -253,7 +274,8 @@ class Results(Talk):
         if batch.shapes[row] != self.shape or batch.word0[row] != self.term or batch.word1[row]:
             return False
         last = batch.word2[row]
-        if last < self.last or last > self.lead.sent.get(self.follower, -1):
+        most = self.follower.sent
+        if most < 0 or last < self.last or last > most:
             return False
         if self.has_features and batch.word3[row] & _UNUSED:
             return False
@@ -261,7 +283,7 @@ class Results(Talk):
         if kind not in self.samples:
             return False
         self.last = last
-        self.lead.acknowledged[self.follower] = last
+        self.follower.acknowledged = last
         self.next(row, kind, time_ns)
         return True
 
@@ -376,6 +398,8 @@ class Quiet:
         sent = self._knowledge.reigns.sent(leader, follower, step.term)
         if lead is None or pair is None or sent is None or step.line.highest_term != step.term:
             return None
+        if max(sent.highest, pair.acked(step.term)) >= LARGEST:
+            return None
         patience = [group.patience_ns(step) for group in self._groups]
         if None in patience:
             return None
@@ -385,7 +409,9 @@ class Quiet:
     def _lead(self, leader: int, term: int) -> Lead | None:
         knowledge = self._knowledge
         reign, latest = knowledge.reigns.of(leader, term), knowledge.configurations.latest
-        if reign is None or knowledge.terms.highest() > term or (latest and latest.conf_index > reign.commit):
+        if reign is None or max(reign.end, reign.commit) >= LARGEST:
+            return None
+        if knowledge.terms.highest() > term or (latest and latest.conf_index > reign.commit):
             return None
         lead = self._leads.get((leader, term))
         if lead is None:

@@ -433,7 +433,7 @@ class Replication(Group):
 
     def _refusal(self, step: Step, talk: _Talk | None, leader: int, follower: int, rejected: int, last: int) -> None:
         pair = self.knowledge.pairs.of(leader, follower)
-        if pair is not None and rejected in pair.asked:
+        if pair is not None and pair.asked(rejected) is not None:
             self.judge.hold(ASKED)
             self.judge.hold(STORED)
         else:
@@ -473,7 +473,7 @@ class Replication(Group):
     def _not_asked(self, step: Step, leader: int, follower: int, rejected: int) -> None:
         """Judge the refusal of an index that the leader was not known to have named."""
         pair = self.knowledge.pairs.of(leader, follower)
-        asked = None if pair is None else pair.asked.get(rejected)
+        asked = None if pair is None else pair.asked(rejected)
         if asked is not None and not self._is_later(asked, step):
             self.judge.hold(ASKED)
             self.judge.hold(STORED)
@@ -483,7 +483,7 @@ class Replication(Group):
             self.judge.skip(ASKED, reason or "other_direction")
             self.judge.skip(STORED, reason or "other_direction")
             return
-        brought = pair.brought.get(rejected - 1)
+        brought = pair.brought(rejected - 1)
         evidence = () if brought is None else (brought,)
         if brought is None:
             rule = ASKED
@@ -565,7 +565,7 @@ class Replication(Group):
         refusal = pair.refusals.get(step.term)
         if reason is None or refusal is None or refusal.log_index > last or refusal.place > step.place:
             return reason
-        asked = pair.asked.get(refusal.log_index)
+        asked = pair.asked(refusal.log_index)
         # What it has refused it has got behind that request, if at all.
         return reason if asked is None else lines.hides_since(leader, follower, asked, step.place)
 

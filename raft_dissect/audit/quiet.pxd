@@ -1,0 +1,105 @@
+# The types of what quiet.py defines, for its compiled form. Indexes, terms and ids of quiet messages are below 2**62.
+
+import cython
+
+from raft_dissect.audit.knowledge.log cimport Log
+from raft_dissect.columns cimport MessageBatch
+
+cdef long long _LONGEST_NS, _LEAST, _RESULT, _ENTRY, _PREAMBLE
+cdef unsigned long long _UNUSED
+cdef bytes _NOTHING, _COMMAND_WORD
+cdef long _COMMAND, _NONE
+cdef object _unpack_entry
+
+
+cdef class Follower:
+    cdef public long long sent
+    cdef public long long acknowledged
+
+
+cdef class Lead:
+    cdef public object reign
+    cdef public object configurations
+    cdef public Log log
+    cdef public long long leader
+    cdef public long long term
+    cdef public long long end
+    cdef public long long commit
+    cdef dict _followers
+    cdef list _voters
+    cdef public long needed
+    cdef public bint known
+
+    cpdef Follower follower(self, id_)
+
+    @cython.locals(follower=Follower, count=long)
+    cpdef bint may_commit(self, long long index) except -1
+
+
+cdef class Talk:
+    cdef public object step
+    cdef public object line
+    cdef public Lead lead
+    cdef public long long shape
+    cdef public long long term
+    cdef public long long until_ns
+    cdef public long long patience_ns
+    cdef public long long last_ns
+    cdef public dict samples
+    cdef public dict counts
+    cdef public long kind
+    cdef public Py_ssize_t row
+    cdef public Py_ssize_t before
+    cdef public long long passed
+
+    cpdef bint takes(self, MessageBatch batch, Py_ssize_t row) except -1
+    cpdef next(self, Py_ssize_t row, long kind, long long time_ns)
+    cpdef learn(self, MessageBatch batch)
+    cpdef tell(self, MessageBatch batch, Py_ssize_t row, place)
+
+
+cdef class Appends(Talk):
+    cdef public object sent
+    cdef public object pair
+    cdef public Follower follower
+    cdef public long long ends
+    cdef public long long begun
+    cdef public long long last_term
+    cdef public long long commit
+
+    @cython.locals(time_ns="long long", lead=Lead, entries="unsigned long long", index="long long", kind=long)
+    cpdef bint takes(self, MessageBatch batch, Py_ssize_t row) except -1
+
+    @cython.locals(
+        lead=Lead, commit="unsigned long long", entries="unsigned long long", size="long long", end=Py_ssize_t,
+        index="long long", rises=bint,
+    )
+    cdef long _kind(self, MessageBatch batch, Py_ssize_t row) except -2
+
+    @cython.locals(term="unsigned long long", type_="unsigned long", size="unsigned long", kind="long long",
+                   digest="long long", lead=Lead)
+    cdef bint _has(self, MessageBatch batch, Py_ssize_t row, Py_ssize_t end, long long index) except -1
+
+
+cdef class Results(Talk):
+    cdef public object sent
+    cdef public object pair
+    cdef public Follower follower
+    cdef public long long last
+    cdef public bint has_features
+
+    @cython.locals(time_ns="long long", last="unsigned long long", most="long long", kind=long)
+    cpdef bint takes(self, MessageBatch batch, Py_ssize_t row) except -1
+
+
+cdef class Quiet:
+    cdef object _knowledge
+    cdef object _judge
+    cdef object _groups
+    cdef object _told
+    cdef dict _talks
+    cdef dict _leads
+    cdef bint _waiting
+
+    @cython.locals(talks=dict, due_ns="long long", talk=Talk)
+    cpdef Py_ssize_t take_rows(self, MessageBatch batch, Py_ssize_t row, Py_ssize_t end) except -1
