@@ -6,12 +6,11 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from raft_dissect.pipeline import audit
-from tests import variants
 from tests.captures import PCAPS
 from tests.scenarios import scenario
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from typing import TypeAlias
 
     from raft_dissect.audit import Finding, Verdicts
@@ -46,14 +45,6 @@ def held(files: Iterable[str]) -> Counter[str]:
     for file in files:
         counts.update({tally.rule.id: tally.held for tally in audit(str(PCAPS / file)).tallies})
     return counts
-
-
-def nobody_is_accused(file: str, group: str, known: Collection[str] = ()) -> None:
-    """In no variant of a capture does a group of rules find a violation or a suspect; `known` rules are left out."""
-    for name, packets in variants.variants(file):
-        if packets:
-            accused = [error for error in errors(packets) if error[0].startswith(group) and error[0] not in known]
-            assert not accused, name
 
 
 class Said(NamedTuple):

@@ -27,7 +27,7 @@ at TIME kill ID
     A process ends: its connections are closed, those of others to it are reset.
 at TIME silence
     The capture still runs: a packet that is not of Raft.
-expect violation|suspect RULE [by ID] [term N] [at PLACE [to ID] [round N]], or expect none
+expect violation|suspect|warning|note RULE [by ID] [term N] [at PLACE [to ID] [round N]], or expect none
     A place is the NAME that a statement has, or N for the N-th `at` statement of this file. Of a statement that sends
     several messages it is the first one, the first one to a receiver, of the N-th time.
 
@@ -70,8 +70,14 @@ FOLDER = Path(__file__).parent / "data" / "scenarios"
 SCENARIOS = sorted(path.stem for path in FOLDER.glob("*.txt"))
 """The names of the scenarios that are files."""
 
-Verdict = Literal["violation", "suspect", "none"]
-VERDICTS: dict[str, Verdict] = {"violation": "violation", "suspect": "suspect", "none": "none"}
+Verdict = Literal["violation", "suspect", "warning", "note", "none"]
+VERDICTS: dict[str, Verdict] = {
+    "violation": "violation",
+    "suspect": "suspect",
+    "warning": "warning",
+    "note": "note",
+    "none": "none",
+}
 
 
 class ScenarioError(ValueError):
@@ -578,7 +584,7 @@ class _Reader:
     def _read_expectation(self, statement: _Statement) -> None:
         kind = VERDICTS.get(statement.word("a verdict"))
         if kind is None:
-            raise statement.fail("a verdict is violation, suspect or none")
+            raise statement.fail(f"a verdict is one of {', '.join(VERDICTS)}")
         if kind == "none":
             self._expected.append((Expectation(kind, None, None, None, None, statement.line), lambda _: None))
             return

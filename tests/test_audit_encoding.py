@@ -13,8 +13,8 @@ import pytest
 from raft_dissect import wire
 from raft_dissect.pipeline import audit
 from raft_dissect.wire import table
-from tests import captures, variants
-from tests.audits import errors, found, held, nobody_is_accused
+from tests import captures
+from tests.audits import errors, found, held
 from tests.mutations import transcript
 from tests.scripts import Script, command
 
@@ -418,9 +418,3 @@ def test_releases_that_cannot_read_each_other() -> None:
 def test_every_rule_is_evaluated_by_real_captures() -> None:
     counts = held([file for file in captures.CLEAR if file != "odd100-canon-0.9.0.pcap"])
     assert [f"ENC-{number:02}" for number in range(1, 14) if not counts[f"ENC-{number:02}"]] == []
-
-
-@pytest.mark.parametrize("file", variants.FILES)
-def test_nobody_is_accused_because_of_a_bad_capture(file: str) -> None:
-    known = {"ENC-06"} if file == "odd100-canon-0.9.0.pcap" else set()
-    nobody_is_accused(file, "ENC", known)

@@ -9,8 +9,8 @@ import pytest
 from raft_dissect import wire
 from raft_dissect.dissection import Dissection
 from raft_dissect.values import Message, Packet
-from tests import captures, variants
-from tests.audits import errors, found, held, nobody_is_accused
+from tests import captures
+from tests.audits import errors, found, held
 from tests.mutations import transcript
 from tests.packets import ACK, MILLISECOND, RST, SECOND, START, Address, Connection
 from tests.scripts import Script
@@ -242,8 +242,3 @@ def test_every_rule_is_evaluated_by_real_captures() -> None:
 def test_connections_that_were_refused_in_healthy_captures_are_no_storm() -> None:
     for file in ("s3-cowsql-0.22.1.pcap", "dq4-dqlite-1.18.6.pcap", COWSQL):
         assert found(file, "HS-08") == []
-
-
-@pytest.mark.parametrize("file", variants.FILES)
-def test_nobody_is_accused_because_of_a_bad_capture(file: str) -> None:
-    nobody_is_accused(file, "HS")
