@@ -158,7 +158,7 @@ def test_messages_inside_of_a_payload_whose_header_is_lost_are_no_proof() -> Non
     begins = [packet for packet in packets if len(packet.data) > 1000]
     assert errors(packets) == []
     for lost in begins:
-        accused = [error for error in errors([p for p in packets if p is not lost]) if error[0].startswith("ENC")]
+        accused = errors([packet for packet in packets if packet is not lost])
         assert {verdict for _, verdict, _, _ in accused} <= {"suspect"}
 
 

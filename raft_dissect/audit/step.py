@@ -44,8 +44,11 @@ class Step:
         self.term: int | None = self.fields.get("term")
         self.sender: int | None = sender.id
         self.receiver: int | None = receiver.id
-        self.sure: bool = sender.known_by in ("handshake", "configuration") and line.named
-        """Whether the sender is known by a handshake or a configuration, and not inferred."""
+        self.sure: bool = sender.known_by in ("handshake", "configuration") and line.named and line.unbroken
+        """Whether the sender is known by a handshake or a configuration, and this is a message for sure.
+
+        Behind a break in its connection what looks like a message may be what somebody stores.
+        """
         self._consistent: bool | None = None
         self.layouts: frozenset[str] = sender.labels
         """The layouts of which one is the sender's own, by what it wrote so far; empty if that tells nothing."""

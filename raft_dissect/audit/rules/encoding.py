@@ -644,7 +644,7 @@ class Encoding(Group):
             step.place,
             f"{capital(sender_of(step.line))} sends {what} to {receiver_of(step.line)}{after}.",
             step.subject(),
-            sure=step.sure and step.line.unbroken,
+            sure=step.sure,
             severity=severity,
             about=about,
         )
