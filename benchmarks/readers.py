@@ -20,7 +20,7 @@ _SMALL = frozenset({"few", "small"})
 _LUA = ("-X", f"lua_script:{HERE / 'baseline.lua'}", "-Y", "craft")
 
 TSHARK, TSHARK_EK = "tshark with Lua", "tshark with Lua, -T ek"
-DECODE, REPORT, LINES = "every message", "report", "messages --json"
+DECODE, REPORT, AUDIT, LINES = "every message", "report", "audit", "messages --json"
 
 
 class Ours(NamedTuple):
@@ -141,6 +141,7 @@ def _ours(form: Ours) -> list[Reader]:
     return [
         Reader(DECODE, command(str(HERE / "count.py")), _number, ours=form),
         Reader(REPORT, command(*program, "report", *ports), _nothing, ours=form),
+        Reader(AUDIT, command(*program, "audit", "--fail-on", "never", *ports), _nothing, ours=form),
         Reader(LINES, command(*program, "messages", *ports), _json, ours=form),
     ]
 
