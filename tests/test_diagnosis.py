@@ -227,7 +227,7 @@ SNAPSHOT = Snapshot(1, 3, 2, 10, 2, 1 << 20, at(1), at(2), at(3), "installed")
 def test_snapshots_over_and_over_are_told_of_with_their_size() -> None:
     finding = only(NOTHING._replace(snapshots=(SNAPSHOT,) * 3))
     assert finding.kind == "repeated_snapshots"
-    assert finding.text == "Server 1 sent 3 snapshots to server 3, 3 MiB in all; 3 were installed."
+    assert finding.text == "Server 1 sent 3 snapshots to server 3, 3 MiB in all; installed: 3."
     assert diagnose(NOTHING._replace(snapshots=(SNAPSHOT,) * 2)) == ()
 
 

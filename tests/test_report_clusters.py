@@ -153,6 +153,8 @@ def test_who_led_at_a_time_is_said_of_each_cluster(capture: Path) -> None:
     told = " ".join(" ".join(run("report", "--at", "02:21:30", str(capture)).lines).split())
     assert told.startswith("At 02:21:30.000 (cluster 1) 1 led, in term 6: from 02:21:29.536")
     assert "; (cluster 2) 3 led, in term 2: from" in told
+    (record,) = run("report", "--json", "--at", "02:21:30", str(capture)).records
+    assert [(one["leader"], one["term"]) for one in record["clusters"]] == [(1, 6), (3, 2)]
 
 
 def test_the_page_is_no_wider_than_the_window(browser: Browser) -> None:

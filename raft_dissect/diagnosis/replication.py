@@ -172,7 +172,7 @@ def repeated_snapshots(facts: ClusterFacts) -> Iterator[Finding]:
             "warning",
             "repeated_snapshots",
             f"{capital(server(leader))} sent {len(snapshots)} snapshots to {server(follower)}, {size(total)} in all; "
-            f"{outcomes['installed']} were installed.",
+            f"installed: {outcomes['installed']}.",
             "A follower that falls behind the log again while it installs a snapshot needs a longer trailing log; one "
             "that never answers needs a look at its own log.",
             (follower, leader),

@@ -56,16 +56,18 @@ class _Row:
         first, minus, second = of.partition("-")
         if minus:
             begin, end = _attribute(item, first), _attribute(item, second)
-            return (end.time_ns - begin.time_ns) / 1e9
+            return round((end.time_ns - begin.time_ns) / 1e9, 9)
         name, _, part = of.partition(".")
         value = _attribute(item, name)
         if part:
-            return getattr(value, part) if isinstance(value, Spread) else None
+            return round(getattr(value, part), 9) if isinstance(value, Spread) else None
         if isinstance(value, Place):
             return self._place(column, value)
         if isinstance(value, tuple):
             return " ".join(self._in_list(column, one) for one in value)
-        return value if value is None or isinstance(value, (int, float)) else str(value)
+        if isinstance(value, float):
+            return round(value, 9)  # seconds, which are known to the nanosecond
+        return value if value is None or isinstance(value, int) else str(value)
 
     def _in_list(self, column: str, value: object) -> str:
         return str(self._place(column, value)) if isinstance(value, Place) else str(value)

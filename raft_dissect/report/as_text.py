@@ -105,9 +105,10 @@ def _findings(findings: Sequence[Finding], page: Page, clusters: int) -> Iterato
 def _evidence(places: Sequence[Place], page: Page) -> str:
     if not places:
         return ""
-    frames = ", ".join(map(page.frame, places[:_MAX_EVIDENCE]))
-    more = f" and {len(places) - _MAX_EVIDENCE:,} more" if len(places) > _MAX_EVIDENCE else ""
-    return f"at {page.time(places[0])}, {'frame' if len(places) == 1 else 'frames'} {frames}{more}"
+    frames = list(dict.fromkeys(map(page.frame, places)))
+    shown = ", ".join(frames[:_MAX_EVIDENCE])
+    more = f" and {len(frames) - _MAX_EVIDENCE:,} more" if len(frames) > _MAX_EVIDENCE else ""
+    return f"at {page.time(places[0])}, {'frame' if len(frames) == 1 else 'frames'} {shown}{more}"
 
 
 def _capture(facts: CaptureFacts, clock: Clock) -> Iterator[str]:

@@ -61,16 +61,25 @@ def _told(facts: ClusterFacts, time_ns: int, page: Page) -> str:
 
 
 def leader_record(report: Report, time_ns: int, clock: Clock) -> dict[str, Any]:
-    """The same as one record; the leader is null when packets show none."""
-    record: dict[str, Any] = {"time": clock.iso(time_ns), "time_ns": time_ns, "leader": None, "term": None}
-    for facts in report.clusters:
-        leading = leader_at(facts, time_ns)
-        if leading is not None:
-            record.update(
-                leader=leading.leader,
-                term=leading.term,
-                frame=leading.first.frame,
-                to=clock.iso(leading.last.time_ns),
-            )
-            record["from"] = clock.iso(leading.first.time_ns)
-    return record
+    """The same as one record; the leader is null when packets show none.
+
+    Of several clusters there is a record for each, in their order, under `clusters`.
+    """
+    record: dict[str, Any] = {"time": clock.iso(time_ns), "time_ns": time_ns}
+    if len(report.clusters) > 1:
+        return {**record, "clusters": [_leading(facts, time_ns, clock) for facts in report.clusters]}
+    nobody = {"leader": None, "term": None}
+    return {**record, **(_leading(report.clusters[0], time_ns, clock) if report.clusters else nobody)}
+
+
+def _leading(facts: ClusterFacts, time_ns: int, clock: Clock) -> dict[str, Any]:
+    leading = leader_at(facts, time_ns)
+    if leading is None:
+        return {"leader": None, "term": None}
+    return {
+        "leader": leading.leader,
+        "term": leading.term,
+        "frame": leading.first.frame,
+        "to": clock.iso(leading.last.time_ns),
+        "from": clock.iso(leading.first.time_ns),
+    }

@@ -194,10 +194,10 @@ def _votes(election: Election, page: Page) -> list[str]:
 
 
 def _refusals(refused: Sequence[Refusal], page: Page) -> list[str]:
-    """Who refused, for each reason."""
-    by_reason: dict[str, list[str]] = {}
+    """Who refused, for each reason; a candidate that asks again is refused again."""
+    by_reason: dict[str, set[str]] = {}
     for refusal in refused:
-        by_reason.setdefault(REASONS[refusal.reason], []).append(page.short(refusal.voter))
+        by_reason.setdefault(REASONS[refusal.reason], set()).add(page.short(refusal.voter))
     return [f"refused by {' '.join(sorted(voters))} ({reason})" for reason, voters in sorted(by_reason.items())]
 
 

@@ -238,7 +238,7 @@ class Membership(Group):
                 step.place,
                 f"Leader {step.sender} sends server {step.receiver} the change at {index} with commit index {commit}, "
                 f"before its change at {before.conf_index} (frame {before.place.frame}) is committed.",
-                step.subject(index),
+                Subject(step.sender, None, step.term, index),
                 sure=step.sure,
                 evidence=(before.place,),
                 about=(step.term, index),
