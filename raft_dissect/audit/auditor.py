@@ -48,8 +48,9 @@ class ClusterAudit:
         self._identified = 0
         self.knowledge = Knowledge(self._servers)
         self.judge = Judge([rule for rule in RULES if rule.id not in off], self._found)
-        self._groups: list[Group] = [group(self.knowledge, self.judge) for group in GROUPS]
-        self._quiet = Quiet(self.knowledge, self.judge, self._groups, self._message)
+        self._groups: list[Group]
+        self._quiet: Quiet
+        self._begin()
         self._told = told
         self._wrote: dict[tuple[str, Place, str], dict[int, frozenset[str]]] = {}
         self.messages = 0
@@ -155,6 +156,8 @@ class ClusterAudit:
         sender, receiver = servers.sender(message.stream), servers.receiver(message.stream)
         line = self.knowledge.lines.line(message.stream, message.first, sender.id, receiver.id)
         step = Step(message, line, sender, receiver)
+        if self.knowledge.is_of_another_life(step):
+            self._begin_anew(step)
         kind = self._quiet.kind(step)
         self.judge.record()
         for group in self._groups:
@@ -162,6 +165,19 @@ class ClusterAudit:
         sample = self.judge.recorded()
         self.knowledge.learn(step)
         self._quiet.hears(step, kind, sample)
+
+    def _begin_anew(self, step: Step) -> None:
+        """Forget all but the connections: terms and indexes begin from the start again, and mean something else."""
+        for group in self._groups:
+            group.made_anew(step)
+        self.judge.forget()
+        self.knowledge.lines.forget_past()
+        self.knowledge = Knowledge(self._servers, self.knowledge.lines)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._groups = [group(self.knowledge, self.judge) for group in GROUPS]
+        self._quiet = Quiet(self.knowledge, self.judge, self._groups, self._message)
 
     def _diagnostic(self, diagnostic: Diagnostic) -> None:
         lines = self.knowledge.lines

@@ -36,6 +36,9 @@ class Group:
     def passed(self, step: Step, times: int) -> None:
         """So many messages like one that was told have not been told."""
 
+    def made_anew(self, step: Step) -> None:
+        """A message shows that the cluster was made anew: this group is asked no more, another one takes its place."""
+
     def opened(self, line: Line, place: Place) -> None:
         """A connection has shown its handshake."""
 

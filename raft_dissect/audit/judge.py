@@ -134,6 +134,10 @@ class Judge:
         if len(self._waiting) > _MAX_WAITING:
             heappop(self._waiting)[2]()
 
+    def forget(self) -> None:
+        """What waits is about a past that does not count any more."""
+        self._waiting.clear()
+
     def advance(self, time_ns: int) -> None:
         """The capture has gone on to a time."""
         if time_ns <= self.now_ns:

@@ -28,6 +28,10 @@ MOST_COMMITTED = 65_536
 """Entries that one message can show to be committed; older ones are not remembered anyway."""
 
 
+_LIFE_NS = 3_000_000_000
+"""A server needs longer than that to be removed and made anew."""
+_SHORT_LOG = 8
+"""Entries of a log that has just begun."""
 _MAX_LATE = 16
 """Messages to servers that are not known yet which are remembered: the first ones of connections."""
 
@@ -35,8 +39,9 @@ _MAX_LATE = 16
 class Knowledge:
     """What was learned from all messages so far. Rules are asked about a message before it is learned from."""
 
-    def __init__(self, servers: Servers) -> None:
-        self.lines = Lines()
+    def __init__(self, servers: Servers, lines: Lines | None = None) -> None:
+        """`lines` are the connections if some are known already."""
+        self.lines = Lines() if lines is None else lines
         self.terms = Terms()
         self.reigns = Reigns()
         self.pairs = Pairs()
@@ -48,6 +53,21 @@ class Knowledge:
         self.durable = Durable(self.reigns, self.log)
         self.restarts = servers.restarts
         self._late: deque[Step] = deque()
+
+    def is_of_another_life(self, step: Step) -> bool:
+        """Whether a message shows that the cluster was made anew, under the same ids.
+
+        Its server is back in a lower term, on a connection that was opened long after it had reached a higher one, and
+        speaks of the begin of a log, where it had a longer one. A message that waited for a lost connection since the
+        cluster's first seconds may look like that, too: then what is known is forgotten in vain.
+        """
+        if step.sender is None or step.term is None or not step.real or step.term >= self.terms.current(step.sender):
+            return False
+        reached = self.terms.first(step.sender, self.terms.current(step.sender))
+        end = step.ends if step.type == table.APPEND_ENTRIES else step.fields.get("last_log_index")
+        if reached is None or end is None or step.line.first.time_ns - reached.time_ns < _LIFE_NS:
+            return False
+        return end <= _SHORT_LOG < self.log.highest_committed
 
     def learn(self, step: Step) -> None:
         """Learn from a message."""

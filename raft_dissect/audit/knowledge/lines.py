@@ -221,6 +221,13 @@ class Lines:
             reasons.append("other_direction" if not lines else "capture_end")
         return next((reason for reason in reasons if reason is not None), None)
 
+    def forget_past(self) -> None:
+        """Forget the connections that are over."""
+        for lines in self._between.values():
+            for line in [line for line in lines if line.end is not None]:
+                lines.remove(line)
+                self._lines.pop(line.stream.number, None)
+
     def hides(self, terms: Terms, sender: int, receiver: int, term: int, until: Place) -> Reason | None:
         """Why it is not known all that a server sent to another in a term, before some place; None if it is.
 

@@ -107,6 +107,22 @@ class Monotonicity(Group):
         self._stands_empty: dict[int, Place] = {}  # by candidate: the last time that it named no entry but the first
         self._made_anew: dict[int, Place] = {}  # servers that came back in a lower term, with an empty log
 
+    def made_anew(self, step: Step) -> None:
+        """A message shows that the cluster was made anew: this group is asked no more, another one takes its place."""
+        server = step.sender or 0
+        before = self.knowledge.terms.current(server)
+        shown = self.knowledge.terms.first(server, before)
+        where = "" if shown is None else f" (frame {shown.frame})"
+        self.judge.find(
+            DURABLE,
+            step.place,
+            f"Server {server} begins anew in term {step.term} with a short log, after it has shown term {before}"
+            f"{where}: the cluster seems to have been made anew under the same ids, and is judged anew.",
+            step.subject(),
+            severity="warning",
+            evidence=() if shown is None else (shown,),
+        )
+
     def message(self, step: Step) -> None:
         """A message, complete or partial."""
         if step.sender is None:
