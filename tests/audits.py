@@ -1,11 +1,12 @@
-"""What an audit says of captures, in the few words that a test compares."""
+"""What an audit says of captures and scenarios, in the few words that a test compares."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from raft_dissect.pipeline import audit
+from raft_dissect.dissection import Dissection
+from raft_dissect.pipeline import AuditBuilder, audit
 from tests.captures import PCAPS
 from tests.scenarios import scenario
 
@@ -13,12 +14,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import TypeAlias
 
-    from raft_dissect.audit import Finding, Verdicts
+    from raft_dissect.audit import Finding, Reason, Tally, Verdicts
     from raft_dissect.values import Packet
     from tests.mutations import Transcript, Utterance
 
     Capture: TypeAlias = str | list[Packet]
     """The name of a file in `pcaps/`, or packets."""
+    ErrorAt: TypeAlias = tuple[str, str, int]
+    """Rule, verdict and frame."""
+
+THREE = "cluster 1 2 3 release canonical-0.18.1\ninclude start-of-three\n"
+"""Three voters with the log 1..5 of term 1, all of it committed; leader 1 sends heartbeats every 100 ms, to 906 ms."""
 
 
 def _findings(capture: Capture) -> Sequence[Finding]:
@@ -89,3 +95,83 @@ def violation(rule: str, talk: Transcript, utterance: Utterance) -> Said:
 def times_held(verdicts: Verdicts, rule: str) -> int:
     """How often a rule held."""
     return next(tally.held for tally in verdicts.tallies if tally.rule.id == rule)
+
+
+def errors_at(packets: Sequence[Packet]) -> list[ErrorAt]:
+    """Every violation and suspect."""
+    return [(f.rule.id, f.verdict, f.place.frame) for f in findings(packets) if f.verdict != "observation"]
+
+
+def one(packets: Sequence[Packet], rule: str) -> Finding:
+    """The only finding of a rule, in which there is no error of another one."""
+    found = audit(packets).findings
+    assert {finding.rule.id for finding in found if finding.verdict != "observation"} <= {rule}
+    (finding,) = [finding for finding in found if finding.rule.id == rule]
+    return finding
+
+
+def tally(packets: Sequence[Packet], rule: str) -> Tally:
+    return next(tally for tally in audit(packets).tallies if tally.rule.id == rule)
+
+
+def skipped(packets: Sequence[Packet], rule: str) -> set[Reason]:
+    """Why the rule was not evaluated somewhere."""
+    return set(tally(packets, rule).not_evaluated)
+
+
+def only(talk: Transcript, target: Utterance, rule: str, verdict: str = "violation") -> Finding:
+    """The finding of a rule at an utterance, which must be all that is found beside observations."""
+    written = talk.written()
+    finding = one(written.packets, rule)
+    assert (finding.verdict, finding.place.frame) == (verdict, written.frames[target])
+    return finding
+
+
+def after_start(text: str, release: str = "canonical-0.18.1") -> list[Packet]:
+    """The packets of a scenario that goes on behind the start of three servers."""
+    return scenario(THREE.replace("canonical-0.18.1", release) + text).packets
+
+
+class Audited(NamedTuple):
+    """The verdicts, and the frames of the places that have names in the scenario."""
+
+    verdicts: Verdicts
+    frames: dict[str, int]
+
+    def of(self, rule: str) -> list[Finding]:
+        """What a rule found."""
+        return [finding for finding in self.verdicts.findings if finding.rule.id == rule]
+
+    def one(self, rule: str) -> Finding:
+        """The only thing that a rule found."""
+        (finding,) = self.of(rule)
+        return finding
+
+    def tally(self, rule: str) -> Tally:
+        """How often a rule was evaluated."""
+        (tally,) = [tally for tally in self.verdicts.tallies if tally.rule.id == rule]
+        return tally
+
+    @property
+    def convicting(self) -> set[str]:
+        """The rules that found a violation or suspect one."""
+        return {finding.rule.id for finding in self.verdicts.findings if finding.verdict != "observation"}
+
+
+def audited(text: str) -> Audited:
+    """The audit of a scenario; lines that end with `expect ... at NAME` make the frames of names known."""
+    names = [word for line in text.splitlines() for word in line.partition(" as ")[2].split()[:1]]
+    one = scenario(text + "".join(f"\nexpect violation AA-00 at {name}" for name in names))
+    frames = {name: expected.frame or 0 for name, expected in zip(names, one.expectations, strict=True)}
+    return Audited(audit(one.packets), frames)
+
+
+def of_packets(packets: Sequence[Packet], *, hashed: bool = False) -> Audited:
+    """The audit of packets; `hashed` with hashes of what messages carry."""
+    if not hashed:
+        return Audited(audit(list(packets)), {})
+    dissection = Dissection(list(packets), hash_payload=True)
+    builder = AuditBuilder()
+    for batch in dissection.batches():
+        builder.feed(batch)
+    return Audited(builder.verdicts(dissection), {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests import captures
-from tests.judged import after_start, errors, findings, one, only, skipped, tally
+from tests.audits import after_start, errors_at, findings, one, only, skipped, tally
 from tests.mutations import transcript
 from tests.packets import MILLISECOND
 from tests.scenarios import load, scenario
@@ -29,7 +29,7 @@ at 1101ms..4901ms every 100ms  2,3 -> 1  AppendEntriesResult term=1 last=5
     )
     # Leader 1 of this start has never stood, so what it has sent before the capture is not known.
     assert skipped(packets, "CM-01") >= {"begun_midway"}
-    assert not errors(packets)
+    assert not errors_at(packets)
     elected = after_start(
         """
 at 1350ms  kill 1
@@ -77,7 +77,7 @@ at 4000ms 1 -> 2    AppendEntries term=1 prev=64/1 commit=90
 at 4002ms 2 -> 1    AppendEntriesResult term=1 last=64
 """
     ).packets
-    assert not errors(packets)
+    assert not errors_at(packets)
 
 
 def test_a_commit_that_followers_contradict() -> None:
@@ -112,7 +112,7 @@ at 1101ms..4901ms every 100ms  2 -> 1    AppendEntriesResult term=1 last=6
 at 1102ms..4902ms every 100ms  3 -> 1    AppendEntriesResult term=1 last=5
 """
     )
-    assert not errors(packets)
+    assert not errors_at(packets)
     assert tally(packets, "CM-02").held
 
 
@@ -128,7 +128,7 @@ at 1100ms..4900ms every 100ms  1 -> 2,3  AppendEntries term=1 prev=7/1 commit=6
 at 1101ms..4901ms every 100ms  2,3 -> 1    AppendEntriesResult term=1 last=6
 """
     )
-    assert not [error for error in errors(packets) if error[0] == "CM-02"]
+    assert not [error for error in errors_at(packets) if error[0] == "CM-02"]
 
 
 @pytest.mark.parametrize("file", [S6, "dq4-dqlite-1.18.6.pcap"])
@@ -199,7 +199,7 @@ at 3710ms..4710ms every 100ms  2 -> 3  AppendEntries term=3 prev=5/1 commit=5
 at 3711ms..4711ms every 100ms  3 -> 2  AppendEntriesResult term=3 last=5
 """
     )
-    assert not errors(packets)
+    assert not errors_at(packets)
 
 
 def test_the_first_commit_index_behind_a_snapshot_is_inherited() -> None:
@@ -227,7 +227,7 @@ def test_a_window_without_acknowledgements_proves_nothing() -> None:
         for packet in packets
         if packet.data[30:34] != bytes([10, 77, 77, 3]) or not begin < packet.time_ns < begin + 5 * SECOND
     ]
-    assert not errors(worse)
+    assert not errors_at(worse)
     assert skipped(worse, "CM-02") > skipped(packets, "CM-02")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import captures
-from tests.audited import THREE, audited, of_packets
+from tests.audits import THREE, audited, of_packets
 from tests.mutations import transcript
 from tests.packets import MILLISECOND
 from tests.scenarios import scenario

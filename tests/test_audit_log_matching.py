@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import captures
-from tests.judged import after_start, errors, findings, one, only, skipped, tally
+from tests.audits import after_start, errors_at, findings, one, only, skipped, tally
 from tests.mutations import transcript
 from tests.scenarios import load
 
@@ -117,7 +117,7 @@ at 3800ms 2 -> 3  AppendEntries term=3 prev=5/1 commit=6 entries=command@1
 at 3801ms 3 -> 2  AppendEntriesResult term=3 last=6
 """
     )
-    assert [rule for rule, _, _ in errors(packets)] == ["MON-03"]
+    assert [rule for rule, _, _ in errors_at(packets)] == ["MON-03"]
 
 
 def test_another_term_for_the_entry_before() -> None:
@@ -164,7 +164,7 @@ at 2901ms  2 -> 3  RequestVoteResult term=3 granted
 at 2910ms  3 -> 2  AppendEntries term=3 prev=5/1 commit=5 entries=barrier
 """
     )
-    assert not [error for error in errors(packets) if error[0].startswith("LM")]
+    assert not [error for error in errors_at(packets) if error[0].startswith("LM")]
 
 
 def test_a_late_message_of_an_old_leader_replaces_nothing() -> None:
@@ -182,7 +182,7 @@ at 3100ms  1 -> 2  AppendEntries term=1 prev=5/1 commit=5 entries=command:"late"
 at 3101ms  2 -> 1  AppendEntriesResult term=3 rejected=5 last=6
 """
     )
-    assert not [error for error in errors(packets) if error[0].startswith("LM")]
+    assert not [error for error in errors_at(packets) if error[0].startswith("LM")]
 
 
 def test_an_older_entry_behind_its_own() -> None:
@@ -203,4 +203,4 @@ def test_nothing_with_a_term_or_something_without(index: int | None, term: int) 
 def test_cut_headers_are_not_judged() -> None:
     packets = [packet._replace(data=packet.data[:96]) for packet in captures.packets(S1)]
     assert "cut_short" in skipped(packets, "LM-02")
-    assert not errors(packets)
+    assert not errors_at(packets)

@@ -6,7 +6,7 @@ import pytest
 
 from raft_dissect import wire
 from tests import captures
-from tests.audited import THREE, audited, of_packets
+from tests.audits import THREE, audited, of_packets
 from tests.mutations import transcript
 from tests.scenarios import load
 

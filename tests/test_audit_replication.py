@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import captures
-from tests.judged import after_start, errors, findings, one, only, skipped, tally
+from tests.audits import after_start, errors_at, findings, one, only, skipped, tally
 from tests.mutations import transcript
 from tests.scenarios import load, scenario
 
@@ -170,7 +170,7 @@ at 1000ms  1 -> 2  InstallSnapshot term=1 last=90/1 conf=5(1 voter, 2 voter, 3 v
 at 1003ms  2 -> 1  AppendEntriesResult term=1 last=90
 """
     )
-    assert not errors(packets)
+    assert not errors_at(packets)
 
 
 def test_what_an_earlier_leader_sent_does_not_count() -> None:

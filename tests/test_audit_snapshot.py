@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests import captures
-from tests.audited import THREE, audited, of_packets
+from tests.audits import THREE, audited, of_packets
 from tests.mutations import transcript
 from tests.scenarios import load
 from tests.scripts import Script, change
