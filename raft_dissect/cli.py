@@ -583,7 +583,7 @@ def _check_target(path: str, captures: Sequence[str]) -> None:
 
 
 def _audit(options: argparse.Namespace) -> int:
-    from raft_dissect.pipeline import AuditBuilder  # start-up counts: each command imports what it needs
+    from raft_dissect.auditing import AuditBuilder  # start-up counts: each command imports what it needs
     from raft_dissect.report.audit.words import Audited, fails
 
     if options.rules or options.explain is not None:

@@ -1,11 +1,10 @@
-"""From a capture to its report or its audit: the stages put together."""
+"""From a capture to its report: the stages put together."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from raft_dissect.audit.auditor import ClusterAudit, together
 from raft_dissect.cluster import Analysis, Clusters
 from raft_dissect.diagnosis import diagnose
 from raft_dissect.dissection import Dissection
@@ -13,9 +12,8 @@ from raft_dissect.report.model import MAX_DIAGNOSTICS, CaptureFacts, Report
 from raft_dissect.values import Diagnostic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
 
-    from raft_dissect.audit import Finding, Verdicts
     from raft_dissect.columns import MessageBatch
     from raft_dissect.dissection import Source
 
@@ -75,40 +73,3 @@ def analyze(source: Source, *, ports: Collection[int] | None = None, layout: str
     for batch in dissection.batches():
         builder.feed(batch)
     return builder.report(dissection)
-
-
-class AuditBuilder:
-    """Takes the batches of a dissection, and judges the clusters in them.
-
-    The data of entries is compared when the dissection was made with `digest_entries`.
-    """
-
-    def __init__(self, off: Collection[str] = (), told: Callable[[Finding], None] | None = None) -> None:
-        """`off` are the ids of rules that are not asked; `told` is called with each finding as it is made."""
-        self._off = frozenset(off)
-        self._clusters = Clusters(lambda: ClusterAudit(self._off, told))
-
-    def feed(self, batch: MessageBatch) -> None:
-        """Take a batch of events."""
-        self._clusters.feed_batch(batch)
-
-    def verdicts(self, dissection: Dissection) -> Verdicts:
-        """What became of all batches that were fed, which came from this dissection."""
-        audits = self._clusters.clusters()
-        for audit_ in audits:
-            audit_.finish(dissection.statistics.last_ns or 0)
-        return together(audits, self._off)
-
-
-def audit(
-    source: Source, *, ports: Collection[int] | None = None, layout: str | None = None, off: Collection[str] = ()
-) -> Verdicts:
-    """Check the clusters whose traffic was captured against the rules of Raft and of C-Raft's protocol.
-
-    `off` are the ids of rules that are not asked; the other arguments and the errors are those of `messages`.
-    """
-    dissection = Dissection(source, ports=ports, layout=layout, digest_entries=True)
-    builder = AuditBuilder(off)
-    for batch in dissection.batches():
-        builder.feed(batch)
-    return builder.verdicts(dissection)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from raft_dissect.auditing import AuditBuilder, audit
 from raft_dissect.dissection import Dissection
-from raft_dissect.pipeline import AuditBuilder, audit
 from tests.captures import PCAPS
 from tests.scenarios import scenario
 

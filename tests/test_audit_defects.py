@@ -9,7 +9,7 @@ import pytest
 from raft_dissect.audit import RULES, Finding
 from raft_dissect.audit.defects import DEFECTS, Explanation, explanations
 from raft_dissect.audit.rule import Rule
-from raft_dissect.pipeline import audit
+from raft_dissect.auditing import audit
 from raft_dissect.wire import LAYOUTS
 from tests.audit_captures import falling_term
 from tests.made import at

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from raft_dissect import wire
-from raft_dissect.pipeline import audit
+from raft_dissect.auditing import audit
 from raft_dissect.wire import table
 from tests import captures
 from tests.audits import errors, found, held

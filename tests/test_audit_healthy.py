@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from raft_dissect.pipeline import audit
+from raft_dissect.auditing import audit
 from tests import captures, variants
 from tests.capture_files import pcap
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from raft_dissect.pipeline import audit
+from raft_dissect.auditing import audit
 from tests import captures
 from tests.audits import accusations, of_scenario, times_held, violation
 from tests.audits import accused as accused_in

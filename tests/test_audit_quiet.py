@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from raft_dissect.pipeline import audit
+from raft_dissect.auditing import audit
 from tests import captures
 from tests.capture_files import pcap
 from tests.scenarios import SCENARIOS, load
@@ -51,6 +51,17 @@ def busy(rounds: int = 400) -> Script:
 
 def test_a_busy_cluster_has_the_same_verdicts(tmp_path: Path) -> None:
     check(busy().packets(), tmp_path / "busy.pcap")
+
+
+def test_a_late_answer_to_a_request_that_was_passed_over_is_no_lost_acknowledgement(tmp_path: Path) -> None:
+    """Cowsql answers each request with the index up to which that one brought entries: section 7.5."""
+    script = busy()
+    script.at(1000).result(2, 1, 2, 200)
+    for number in range(80):
+        script.at(1100 + number * 100).append(1, 2, 2, (2, 408)).result(2, 1, 2, 408)
+    packets = script.packets()
+    assert not [finding for finding in audit(packets).findings if finding.rule.id == "MON-05"]
+    check(packets, tmp_path / "late.pcap")
 
 
 @pytest.mark.parametrize("file", captures.CLEAR)

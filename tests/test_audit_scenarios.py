@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from raft_dissect.pipeline import audit
+from raft_dissect.auditing import audit
 from tests.scenarios import SCENARIOS, load
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from raft_dissect import wire
-from raft_dissect.pipeline import audit
+from raft_dissect.auditing import audit
 from raft_dissect.wire import table
 from tests import captures
 from tests.audits import accusations, accused, findings, of_scenario, times_held, violation

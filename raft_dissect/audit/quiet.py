@@ -236,9 +236,9 @@ class Appends(Talk):
             line.commit, line.commit_place = commit, place
         if ends > line.ends:
             line.ends, line.ends_place = ends, place
-        sent.appends += self.passed
         sent.last = max(sent.last, place)
-        sent.commit = max(sent.commit, commit)
+        sent.previous.put_run(self.begun, previous, self.step.place)
+        sent.ends.put_run(self.begun, ends, self.step.place)
         if ends > sent.end:
             sent.end, sent.end_place = ends, place
         self.pair.asks_run(self.begun, previous, self.step.place, brings=ends > self.begun)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from raft_dissect.audit.knowledge.indexes import Indexes
 from raft_dissect.wire import table
 
 if TYPE_CHECKING:
@@ -13,10 +14,6 @@ if TYPE_CHECKING:
 
 _MAX_PAIRS = 4096
 """Pairs that are remembered; those that were not heard of for the longest time are forgotten first."""
-_MAX_RUNS = 64
-"""Runs of messages that were passed over which are remembered of one pair."""
-_MAX_INDEXES = 1024
-"""Indexes that are remembered of one pair."""
 _MAX_TERMS = 64
 """Terms of which acknowledgements are remembered; the lowest are forgotten first."""
 
@@ -44,13 +41,11 @@ class Pair:
     """A leader and one follower. An answer counts whether or not the request was seen."""
 
     __slots__ = (
-        "_asked",
-        "_brought",
-        "_runs",
         "acked_last",
         "acks",
+        "asked",
+        "brought",
         "commits",
-        "forgotten",
         "from_nothing",
         "lowest_term",
         "refusals",
@@ -59,14 +54,10 @@ class Pair:
     )
 
     def __init__(self) -> None:
-        self._asked: dict[int, Place] = {}
-        """The latest values of prev_log_index and of snapshots' last_index, and the first packet that brought each."""
-        self._brought: dict[int, Place] = {}
+        self.asked = Indexes()
+        """The latest values of prev_log_index and of snapshots' last_index."""
+        self.brought = Indexes()
         """The same of prev_log_index before entries alone."""
-        self._runs: deque[tuple[int, int, Place, bool]] = deque(maxlen=_MAX_RUNS)
-        """The latest runs of prev_log_index, first and last value, and whether entries came with them."""
-        self.forgotten = False
-        """Whether there were more of them."""
         self.from_nothing: int | None = None
         """The lowest term in which prev_log_index was 0: whoever refuses that says the same as who acknowledges."""
         self.lowest_term: int | None = None
@@ -87,27 +78,16 @@ class Pair:
         """The highest index that was acknowledged in a term; -1 if none was."""
         return self.acks.get(term, -1)
 
-    def _asks(self, index: int, place: Place, known: dict[int, Place]) -> None:
-        known[index] = min(known.pop(index, place), place)
-        if len(known) > _MAX_INDEXES:
-            del known[next(iter(known))]
-            self.forgotten = True
-
     def asks_run(self, first: int, last: int, place: Place, *, brings: bool) -> None:
-        """The leader sent AppendEntries with all values of prev_log_index from one to another."""
-        if len(self._runs) == _MAX_RUNS:
-            self.forgotten = True
-        self._runs.append((first, last, place, brings))
+        """The leader sent AppendEntries with all values of prev_log_index from one to another, behind a place."""
+        self.asked.put_run(first, last, place)
+        if brings:
+            self.brought.put_run(first, last, place)
 
-    def asked(self, index: int) -> Place | None:
-        """The first packet, of those that are remembered, that asked with an index; None if none did."""
-        places = [place for first, last, place, _ in self._runs if first <= index <= last]
-        return min([*places, *_known(self._asked, index)], default=None)
-
-    def brought(self, index: int) -> Place | None:
-        """The same of AppendEntries with entries behind the index alone."""
-        places = [place for first, last, place, brings in self._runs if brings and first <= index <= last]
-        return min([*places, *_known(self._brought, index)], default=None)
+    @property
+    def forgotten(self) -> bool:
+        """Whether there were more requests than are remembered."""
+        return self.asked.forgets or self.brought.forgets
 
     def commits_run(self, term: int, commit: int, place: Place) -> None:
         """The leader said in several messages what is committed, in the last one up to `commit`."""
@@ -126,9 +106,9 @@ class Pair:
         if index is None or step.term is None or (step.type == table.APPEND_ENTRIES and "n_entries" not in fields):
             self.vague_request = place if self.vague_request is None else max(self.vague_request, place)
             return
-        self._asks(index, place, self._asked)
+        self.asked.put(index, place)
         if fields.get("n_entries"):
-            self._asks(index, place, self._brought)
+            self.brought.put(index, place)
         if not index and (self.from_nothing is None or step.term < self.from_nothing):
             self.from_nothing = step.term
         if self.lowest_term is None or step.term < self.lowest_term:
@@ -176,11 +156,6 @@ class Pair:
                 return until is None or each.place.time_ns <= until or not less
             less = less or (until is not None and each.place.time_ns > until)
         return self.acked(term) >= index
-
-
-def _known(places: dict[int, Place], index: int) -> list[Place]:
-    place = places.get(index)
-    return [] if place is None else [place]
 
 
 class Pairs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from raft_dissect.audit.knowledge.indexes import Indexes
 from raft_dissect.audit.knowledge.runs import Runs
 from raft_dissect.wire import table
 
@@ -17,8 +18,6 @@ _MAX_TERMS = 1024
 """Terms whose leaders are remembered; the lowest are forgotten first."""
 _MAX_LEADERS = 64
 """Leaders of one term that are remembered; two are too many already."""
-_MAX_REQUESTS = 1024
-"""Indexes that are remembered of what was sent to one follower."""
 
 
 class Sent:
@@ -26,8 +25,6 @@ class Sent:
 
     __slots__ = (
         "acknowledged",
-        "appends",
-        "commit",
         "end",
         "end_place",
         "ends",
@@ -36,41 +33,27 @@ class Sent:
         "last",
         "matched",
         "previous",
-        "refused",
         "snapshot",
-        "snapshots",
     )
 
     def __init__(self, place: Place) -> None:
         self.first = place
         self.last = place
-        self.appends = 0
-        """AppendEntries messages."""
         self.end = -1
         """The highest index that they brought, or that they would follow."""
         self.end_place: Place | None = None
-        self.previous: dict[int, Place] = {}
-        """The latest values of prev_log_index, the last ones last, each with the packet that brought it last."""
-        self.ends: dict[int, Place] = {}
-        """The same of the indexes of the last entries that they brought, or that they would follow."""
+        self.previous = Indexes()
+        """The latest values of prev_log_index."""
+        self.ends = Indexes()
+        """The latest indexes of the last entries that they brought, or that they would follow."""
         self.snapshot = -1
         """The highest last_index of snapshots."""
-        self.snapshots = 0
-        self.commit = -1
-        """The highest leader_commit."""
         self.matched = -1
         """The highest last_log_index with which the follower acknowledged."""
         self.acknowledged: Place | None = None
         """The packet that did."""
         self.heard: Place | None = None
         """The follower's last result in this term."""
-        self.refused: dict[int, Place] = {}
-        """The latest values of rejected, as `previous`."""
-
-    @property
-    def forgets(self) -> bool:
-        """Whether so much was sent that the indexes of the first messages were forgotten."""
-        return len(self.ends) >= _MAX_REQUESTS
 
     @property
     def highest(self) -> int:
@@ -203,14 +186,12 @@ class Reigns:
         ends = step.ends
         reign = self._reign(step, -1 if ends is None else ends)
         sent = self._sent(step, reign)
-        sent.appends += 1
         if ends is not None:
-            _remember(sent.previous, step.fields["prev_log_index"], step.place)
-            _remember(sent.ends, ends, step.place)
+            sent.previous.put(step.fields["prev_log_index"], step.place)
+            sent.ends.put(ends, step.place)
             if ends > sent.end:
                 sent.end, sent.end_place = ends, step.place
         commit = step.fields.get("leader_commit", -1)
-        sent.commit = max(sent.commit, commit)
         if commit >= 0 and (reign.low is None or commit < reign.low):
             reign.low, reign.low_place = commit, step.place
         if commit > reign.commit:
@@ -219,7 +200,6 @@ class Reigns:
     def _snapshot(self, step: Step) -> None:
         index = step.fields.get("last_index", -1)
         sent = self._sent(step, self._reign(step, index))
-        sent.snapshots += 1
         sent.snapshot = max(sent.snapshot, index)
 
     def _result(self, step: Step) -> None:
@@ -229,14 +209,5 @@ class Reigns:
             sent.heard = step.place
         if sent is None or "rejected" not in fields or "last_log_index" not in fields:
             return
-        if fields["rejected"]:
-            _remember(sent.refused, fields["rejected"], step.place)
-        elif fields["last_log_index"] > sent.matched:
+        if not fields["rejected"] and fields["last_log_index"] > sent.matched:
             sent.matched, sent.acknowledged = fields["last_log_index"], step.place
-
-
-def _remember(places: dict[int, Place], index: int, place: Place) -> None:
-    places.pop(index, None)
-    places[index] = place
-    if len(places) > _MAX_REQUESTS:
-        del places[next(iter(places))]

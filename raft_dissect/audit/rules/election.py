@@ -463,7 +463,7 @@ class Elections(Group):
         leader = self._leaders.get(term)
         reign = None if leader is None else self.knowledge.reigns.of(leader, term)
         sent = None if reign is None else reign.sent.get(server)
-        return reign if sent is not None and (sent.matched >= 0 or sent.refused) else None
+        return reign if sent is not None and sent.heard is not None else None
 
     def _disrupts(self, asked: Asked, layouts: frozenset[str]) -> None:
         subject = Subject(asked.candidate, None, asked.term)

@@ -218,11 +218,11 @@ class Monotonicity(Group):
         if sender is None or receiver is None or term is None or sent is None:
             self.judge.skip(MATCHED, "unknown_server" if not step.known else "other_direction")
             return
-        if last in sent.ends or last <= sent.snapshot or matched > sent.highest:
+        if sent.ends.place(last) is not None or last <= sent.snapshot or matched > sent.highest:
             self.judge.hold(MATCHED)
             return
         reason = self.knowledge.lines.hides(self.knowledge.terms, receiver, sender, term, step.place)
-        if reason is not None or sent.forgets:
+        if reason is not None or sent.ends.forgets:
             self.judge.skip(MATCHED, reason or "forgotten")
             return
         committed = self.knowledge.log.committed_before(term + 1)

@@ -433,7 +433,7 @@ class Replication(Group):
 
     def _refusal(self, step: Step, talk: _Talk | None, leader: int, follower: int, rejected: int, last: int) -> None:
         pair = self.knowledge.pairs.of(leader, follower)
-        if pair is not None and pair.asked(rejected) is not None:
+        if pair is not None and pair.asked.place(rejected) is not None:
             self.judge.hold(ASKED)
             self.judge.hold(STORED)
         else:
@@ -455,7 +455,8 @@ class Replication(Group):
             self.judge.hold(HINT)
             return
         sent = self.knowledge.reigns.sent(leader, follower, step.term)
-        if sent is None or rejected not in sent.previous or rejected == sent.snapshot:
+        asked = None if sent is None else sent.previous.place(rejected)
+        if sent is None or asked is None or rejected == sent.snapshot:
             self.judge.skip(HINT, "begun_midway")
             return
         old = step.message.preamble.version < _COWSQL
@@ -466,14 +467,14 @@ class Replication(Group):
             step.subject(rejected),
             sure=step.sure,
             severity="warning" if old else None,
-            evidence=(sent.previous[rejected],),
+            evidence=(asked,),
             about=step.term,
         )
 
     def _not_asked(self, step: Step, leader: int, follower: int, rejected: int) -> None:
         """Judge the refusal of an index that the leader was not known to have named."""
         pair = self.knowledge.pairs.of(leader, follower)
-        asked = None if pair is None else pair.asked(rejected)
+        asked = None if pair is None else pair.asked.place(rejected)
         if asked is not None and not self._is_later(asked, step):
             self.judge.hold(ASKED)
             self.judge.hold(STORED)
@@ -483,7 +484,7 @@ class Replication(Group):
             self.judge.skip(ASKED, reason or "other_direction")
             self.judge.skip(STORED, reason or "other_direction")
             return
-        brought = pair.brought(rejected - 1)
+        brought = pair.brought.place(rejected - 1)
         evidence = () if brought is None else (brought,)
         if brought is None:
             rule = ASKED
@@ -565,7 +566,7 @@ class Replication(Group):
         refusal = pair.refusals.get(step.term)
         if reason is None or refusal is None or refusal.log_index > last or refusal.place > step.place:
             return reason
-        asked = pair.asked(refusal.log_index)
+        asked = pair.asked.place(refusal.log_index)
         # What it has refused it has got behind that request, if at all.
         return reason if asked is None else lines.hides_since(leader, follower, asked, step.place)
 
