@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from raft_dissect import wire
 from raft_dissect.cluster import Analysis
+from raft_dissect.cluster.clusters import feed_batch
 from raft_dissect.columns import MessageBatch, shape_column
 from raft_dissect.dissection import Dissection
 from raft_dissect.values import Endpoint, Message, Place, Stream, StreamClosed, StreamOpened
@@ -41,7 +42,7 @@ def short_way_in_rows(events: Sequence[Event], size: int) -> ClusterFacts | None
     """The short way with batches of so many events, in which ordinary messages are no objects."""
     analysis = Analysis()
     for begin in range(0, len(events), size):
-        analysis.feed_batch(in_rows(events[begin : begin + size]))
+        feed_batch(analysis, in_rows(events[begin : begin + size]))
     return analysis.facts(END_NS)
 
 
@@ -89,7 +90,7 @@ def test_both_ways_lead_to_the_same_facts_in_real_captures(file: str) -> None:
     assert short_way(events) == long_way(events)
     analysis = Analysis()
     for batch in Dissection(PCAPS / file).batches():
-        analysis.feed_batch(batch)
+        feed_batch(analysis, batch)
     assert analysis.facts(END_NS) == long_way(events)
 
 

@@ -60,15 +60,6 @@ class ClusterAudit:
         """Whether a server of the cluster is known to advertise an address."""
         return self._analysis.knows(address)
 
-    def feed_batch(self, batch: MessageBatch) -> None:
-        """Take a batch of events."""
-        row = 0
-        for before, event in batch.others:
-            self.feed_rows(batch, row, before)
-            self.feed(event)
-            row = before
-        self.feed_rows(batch, row, batch.rows)
-
     def feed_rows(self, batch: MessageBatch, row: int, end: int) -> None:
         """Take the rows of a batch from `row` on, before `end`."""
         if row == end:

@@ -58,15 +58,6 @@ class Analysis:
         if not isinstance(event, Message) or not self._steady.takes(event):
             self.ask_all(event)
 
-    def feed_batch(self, batch: MessageBatch) -> None:
-        """Take a batch of events; no objects are made of its rows as long as they are steady."""
-        row = 0
-        for before, event in batch.others:
-            self.feed_rows(batch, row, before)
-            self.feed(event)
-            row = before
-        self.feed_rows(batch, row, batch.rows)
-
     def feed_rows(self, batch: MessageBatch, row: int, end: int) -> None:
         """Take the rows of a batch from `row` on, before `end`."""
         while row < end:

@@ -36,14 +36,21 @@ class Listener(Protocol):
     def feed(self, event: Event) -> None:
         """Take one event."""
 
-    def feed_batch(self, batch: MessageBatch) -> None:
-        """Take a batch of events."""
-
     def feed_rows(self, batch: MessageBatch, row: int, end: int) -> None:
-        """Take the rows of a batch from `row` on, before `end`."""
+        """Take the rows of a batch from `row` on, before `end`; no objects are made of rows that are steady."""
 
     def knows(self, address: str) -> bool:
         """Whether a server of the cluster is known to advertise an address."""
+
+
+def feed_batch(listener: Listener, batch: MessageBatch) -> None:
+    """Give a listener all events of a batch in their order."""
+    row = 0
+    for before, event in batch.others:
+        listener.feed_rows(batch, row, before)
+        listener.feed(event)
+        row = before
+    listener.feed_rows(batch, row, batch.rows)
 
 
 L = TypeVar("L", bound=Listener)
@@ -123,7 +130,7 @@ class Clusters(Generic[L]):
         if len(self._live) == 1:
             (cluster,) = self._live
             self._keep_rows(cluster, batch)
-            cluster.analysis.feed_batch(batch)
+            feed_batch(cluster.analysis, batch)
             self._failures.extend(event for _, event in batch.others if _is_failure(event))
             return
         row = 0

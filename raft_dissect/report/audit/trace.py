@@ -160,11 +160,6 @@ class _Tracer:
         """Whether a server of the cluster is known to advertise an address."""
         return self._servers.identities.knows(address)
 
-    def feed_batch(self, batch: MessageBatch) -> None:
-        """Take a batch of events."""
-        for event in batch:
-            self.feed(event)
-
     def feed_rows(self, batch: MessageBatch, row: int, end: int) -> None:
         """Take the rows of a batch from `row` on, before `end`."""
         for number in range(row, end):
