@@ -7,16 +7,18 @@ from collections.abc import Iterable
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from raft_dissect.beats import in_beats
 from raft_dissect.capture import Capture, open_capture
 from raft_dissect.columns import MessageBatch, PacketBlock
 from raft_dissect.streams import Engine
-from raft_dissect.values import CaptureProblem, Diagnostic, Message, Packet, Place
+from raft_dissect.values import Beat, CaptureProblem, Diagnostic, Message, Packet, Place
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
+    from raft_dissect.beats import Item
     from raft_dissect.streams import Statistics
-    from raft_dissect.values import Event
+    from raft_dissect.values import Arrival, Event
 
 Path = str | os.PathLike[str]
 Source = Path | Iterable[Path] | Iterable[Packet]
@@ -72,28 +74,46 @@ class Dissection:
 
         This is how the fields of all messages are had at little cost: no object is made for a message.
         """
+        beats = self.beats(0)
+        return (batch for batch, _ in beats)
+
+    def beats(self, every_ns: int) -> Iterator[tuple[MessageBatch, int | None]]:
+        """The same, with the time at which a multiple of so many nanoseconds of capture time has passed, else None.
+
+        At such a time everything is known that packets before it say, also what waited for packets that did not come;
+        where packets and their order are the same, so are the events up to it, from whatever the packets come.
+        """
         if self._begun:
             raise RuntimeError("a Dissection can be gone through once; make another")
         self._begun = True
-        return self._batches()
+        return self._beats(every_ns)
 
-    def _batches(self) -> Iterator[MessageBatch]:
+    def arriving(self) -> Sequence[Arrival]:
+        """The messages that are still coming, such as a large snapshot."""
+        return self._engine.arriving()
+
+    def _beats(self, every_ns: int) -> Iterator[tuple[MessageBatch, int | None]]:
         engine, capture = self._engine, self.capture
+        items: Iterable[Item] = self._items if capture is None else capture.blocks()
         try:
-            for item in self._items if capture is None else capture.blocks():
-                if isinstance(item, PacketBlock):
-                    self._time_ns = item.columns.times[item.end - 1]
-                    yield engine.feed_block(item)
-                elif isinstance(item, CaptureProblem):
-                    yield MessageBatch.of([self._problem(item)])
-                else:
-                    self._time_ns = item.time_ns
-                    if events := engine.feed(item):
-                        yield MessageBatch.of(events)
-            yield MessageBatch.of(engine.close())
+            for item in in_beats(items, every_ns) if every_ns else items:
+                yield self._feed(item), item.time_ns if isinstance(item, Beat) else None
+            yield MessageBatch.of(engine.close()), None
         finally:
             if capture is not None:
                 capture.close()
+
+    def _feed(self, item: Item) -> MessageBatch:
+        engine = self._engine
+        if isinstance(item, PacketBlock):
+            self._time_ns = item.columns.times[item.end - 1]
+            return engine.feed_block(item)
+        if isinstance(item, Beat):
+            return MessageBatch.of(engine.pass_time(item.time_ns))
+        if isinstance(item, CaptureProblem):
+            return MessageBatch.of([self._problem(item)])
+        self._time_ns = item.time_ns
+        return MessageBatch.of(engine.feed(item))
 
     def _problem(self, problem: CaptureProblem) -> Diagnostic:
         place = Place(self._time_ns, problem.frame, problem.file)

@@ -47,6 +47,13 @@ class CaptureProblem(NamedTuple):
     """What is wrong there, in one line."""
 
 
+class Beat(NamedTuple):
+    """A time before which no more packets come, as far as they come in their order."""
+
+    time_ns: int
+    """Nanoseconds since the Unix epoch, UTC."""
+
+
 class Place(NamedTuple):
     """Where in the capture something was seen: the evidence that a person can open in Wireshark."""
 
@@ -271,6 +278,15 @@ class Message:
             return wire.decode_configuration(data)
         except wire.MalformedError:
             return None
+
+
+class Arrival(NamedTuple):
+    """A message whose payload is still coming."""
+
+    message: Message
+    """Its `place` is that of the last packet that brought some of it."""
+    received: int
+    """Bytes of the payload that have passed, those that the capture lacks included."""
 
 
 DiagnosticKind = Literal[

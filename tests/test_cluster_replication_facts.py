@@ -149,10 +149,10 @@ def test_round_trip_divides_the_time_between_network_and_follower() -> None:
     progress.opened()
     progress.append(2, 0, 0, 0, ((2, 1, 8),), 1_000_000, 1, 0)
     progress.success(2, 1, 11_000_000, 11_000_000, 2, 0)
-    (fact,) = replicated([progress], Place(20_000_000, 3), {("a", "b"): 0.004}).replication
+    (fact,) = replicated([progress], Place(20_000_000, 3), {("a", "b"): 0.004})
     assert fact.follower_seconds is not None
     assert (fact.network_seconds, [fact.follower_seconds.max]) == (0.004, seconds(0.006))
-    (fact,) = replicated([progress], Place(20_000_000, 3)).replication
+    (fact,) = replicated([progress], Place(20_000_000, 3))
     assert (fact.network_seconds, fact.follower_seconds) == (None, None)
 
 

@@ -17,5 +17,6 @@ cdef class Analysis:
     cdef object _flows
     cdef object _paths
     cdef Steady _steady
+    cdef public long long asked
 
     cpdef feed(self, event)

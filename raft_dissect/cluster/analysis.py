@@ -11,7 +11,7 @@ from raft_dissect.cluster.leaders import Leaders
 from raft_dissect.cluster.logs import Logs
 from raft_dissect.cluster.membership import Membership
 from raft_dissect.cluster.paths import Paths
-from raft_dissect.cluster.replicated import loses_messages, replicated
+from raft_dissect.cluster.replicated import catch_ups, loses_messages, replicated, truncations
 from raft_dissect.cluster.replication import Replication
 from raft_dissect.cluster.servers import Servers
 from raft_dissect.cluster.steady import Steady
@@ -34,6 +34,8 @@ class Analysis:
 
     def __init__(self) -> None:
         self.servers = Servers()
+        self.asked = 0
+        """Counts the events that may have told something new."""
         self._terms = Terms()
         self._logs = Logs()
         self._leaders = Leaders()
@@ -72,6 +74,7 @@ class Analysis:
             if event.stream is not None and loses_messages(event):
                 self._replication.lost(self.servers.sender(event.stream), self.servers.receiver(event.stream))
             return
+        self.asked += 1
         self._steady.end()
         if isinstance(event, Message):
             self._message(event)
@@ -86,6 +89,18 @@ class Analysis:
         elif event.message is not None:
             stream = event.message.stream
             self._replication.unfinished(event.message, self.servers.sender(stream), self.servers.receiver(stream))
+
+    def forget(self, before_ns: int) -> None:
+        """Forget what was over before a time, in nanoseconds since the epoch, so that memory stays bounded."""
+        self._steady.end()
+        self._terms.forget(before_ns)
+        self._elections.forget(before_ns)
+        self._leaders.forget(before_ns)
+        self._replication.forget(before_ns)
+        self._transfers.forget(before_ns)
+        self._membership.forget(before_ns)
+        self._paths.forget(before_ns)
+        self.servers.forget(before_ns, self._paths.open_streams)
 
     def knows(self, address: str) -> bool:
         """Whether a server of the cluster is known to advertise an address."""
@@ -124,8 +139,11 @@ class Analysis:
         self._transfers.closed(sender, receiver, place)
         self._replication.closed(sender, receiver)
 
-    def facts(self, end_ns: int) -> ClusterFacts | None:
-        """What is known; None when there was no message. `end_ns` is the capture's last time in nanoseconds."""
+    def facts(self, end_ns: int, *, counted: bool = True) -> ClusterFacts | None:
+        """What is known; None when there was no message. `end_ns` is the capture's last time in nanoseconds.
+
+        Without `counted` there is only what happened: neither traffic nor replication.
+        """
         self._steady.end()
         if not self._flows:
             return None
@@ -135,6 +153,7 @@ class Analysis:
         paths = self._paths.facts(end)
         elections = self._elections.elections(end, self._paths)
         traffic = self._flows.traffic()
+        progresses = self._replication.progresses()
         servers = self.servers.facts()
         gaps = self._leaders.leaderless(leaderships, elections, end)
         leaderless, unknown = Visibility(servers, traffic, elections, unseen).split(gaps)
@@ -148,8 +167,10 @@ class Analysis:
             self._replication.snapshots(end),
             self._transfers.transfers(elections, leaderships, end),
             self._membership.configurations(),
-            traffic,
-            *replicated(self._replication.progresses(), end, _shortest_round_trips(paths)),
+            traffic if counted else (),
+            replicated(progresses, end, _shortest_round_trips(paths)) if counted else (),
+            catch_ups(progresses),
+            truncations(progresses),
             paths=paths,
             end=end,
             incompatible=incompatibilities(self.servers.all(), traffic),

@@ -18,12 +18,12 @@ class Catching:
         "_behind",
         "_finished",
         "_matched",
-        "_place",
         "_rejections",
         "_target",
         "follower",
         "leader",
         "over",
+        "place",
         "snapshot",
         "term",
     )
@@ -35,7 +35,7 @@ class Catching:
         self.snapshot = False
         self.over = False
         """Whether nothing more belongs to it."""
-        self._place = place
+        self.place = place
         self._rejections = 0
         self._matched: int | None = None
         self._behind: int | None = None
@@ -61,7 +61,7 @@ class Catching:
     def fact(self) -> CatchUp:
         """What is known."""
         finished = self._finished
-        seconds = None if finished is None else (finished.time_ns - self._place.time_ns) / 1e9
+        seconds = None if finished is None else (finished.time_ns - self.place.time_ns) / 1e9
         return CatchUp(
             self.leader.name,
             self.follower.name,
@@ -71,6 +71,6 @@ class Catching:
             self._behind,
             self.snapshot,
             seconds,
-            self._place,
+            self.place,
             finished,
         )

@@ -143,6 +143,15 @@ class Clusters(Generic[L]):
     def clusters(self) -> tuple[L, ...]:
         """What took the events of each cluster, in the order in which they were seen first."""
         self._settle()
+        return self._in_order()
+
+    def present(self) -> tuple[L, ...]:
+        """The same as far as it is known now: some may yet turn out to be parts of one cluster."""
+        if len(self._live) > 1:
+            self._join_anonymous()
+        return self._in_order()
+
+    def _in_order(self) -> tuple[L, ...]:
         return tuple(cluster.analysis for cluster in sorted(self._live, key=_number_of))
 
     # Which cluster a stream belongs to
@@ -192,6 +201,11 @@ class Clusters(Generic[L]):
             self._join({cluster.root, sender.root})
 
     def _settle(self) -> None:
+        """Find the senders that are still not known, for the last time."""
+        self._join_anonymous()
+        self._anonymous.clear()
+
+    def _join_anonymous(self) -> None:
         """Find the senders that are still not known, by where else servers listen, or by who answers."""
         for stream in list(self._anonymous):
             ports = self._ports.get(stream.source.host, set())
@@ -199,7 +213,6 @@ class Clusters(Generic[L]):
                 self._find_sender(stream, next(iter(ports)))
         if self._anonymous and len(self._live) > 1:
             self._match()
-        self._anonymous.clear()
 
     def _match(self) -> None:
         """Join the clusters of streams that answer each other, or that come from one candidate."""

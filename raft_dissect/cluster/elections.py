@@ -27,6 +27,8 @@ _QUEUED_NS = 50_000_000
 _MAX_WAITING = 256
 """Requests of one pair that wait for an answer; the oldest is given up first."""
 
+_TERMS_KEPT = 16
+"""Terms before the last one in which somebody asked for votes, of which votes are remembered however old they are."""
 _LATE_NS = 200_000_000
 """Nanoseconds from a request to its answer after which the answer was waiting, and may be older than it looks."""
 
@@ -323,6 +325,16 @@ class Elections:
         leads = self._leaders.leads(voter, term) and self._campaigned.get(voter, 0) <= term
         return leads or voter in self._following
 
+    def forget(self, before_ns: int) -> None:
+        """Forget the rounds that were over before a time, and the votes in their terms."""
+        self._rounds = [one for one in self._rounds if max(one.asked, one.last).time_ns >= before_ns]
+        kept = {one.term for one in self._rounds}
+        least = max(self._campaigned.values(), default=0) - _TERMS_KEPT
+        self._latest = {key: one for key, one in self._latest.items() if one.term in kept or one.term >= least}
+        self._votes = {key: one for key, one in self._votes.items() if key[1] in kept or key[1] >= least}
+        self._candidates = {term: one for term, one in self._candidates.items() if term in kept or term >= least}
+        self.rejections[:] = [one for one in self.rejections if one[2].place.time_ns >= before_ns]
+
     def elections(self, end: Place, paths: Paths) -> tuple[Election, ...]:
         """Every round, in the order of the capture; `end` is the end of the capture."""
         rounds = sorted(self._rounds, key=lambda round_: round_.first)
@@ -347,6 +359,7 @@ class Elections:
             None if round_.leader is None else round_.leader.name,
             None if round_.silence_ns is None else round_.silence_ns / 1e9,
             _retransmissions(round_, paths),
+            last,
         )
 
     def _outcome(self, round_: _Round) -> tuple[ElectionOutcome, Place]:

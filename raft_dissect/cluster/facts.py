@@ -95,6 +95,8 @@ class Leadership(NamedTuple):
     last: Place
     """Its last one."""
     ended_by: LeaderEnd
+    ended: Place | None = None
+    """The packet that shows it; None where the capture's end or silence is all there is."""
 
 
 class UnseenLeader(NamedTuple):
@@ -163,6 +165,8 @@ class Election(NamedTuple):
     """From the last message of that leader to the candidate, until the first request."""
     retransmissions: int = 0
     """Segments from that leader to the candidate that were sent again in that time."""
+    last: Place | None = None
+    """The last answer, or the first message of the leader that the round made."""
 
 
 class Rejection(NamedTuple):
@@ -221,6 +225,8 @@ class Transfer(NamedTuple):
     """
     refused: tuple[Refusal, ...] = ()
     """The answers that made it fail, when those did."""
+    led: Place | None = None
+    """The target's first message as leader; None unless it is done."""
 
 
 class ConfigurationFact(NamedTuple):

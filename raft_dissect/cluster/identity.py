@@ -72,6 +72,11 @@ class Identities:
             if server.address not in self._by_address:
                 self._learn(server.id, server.address, "configuration")
 
+    def forget(self, open_streams: Collection[int]) -> None:
+        """Forget what was asked about streams that are over."""
+        self._candidates = {number: id_ for number, id_ in self._candidates.items() if number in open_streams}
+        self._cache = {key: identity for key, identity in self._cache.items() if key[0] in open_streams}
+
     def knows(self, address: str) -> bool:
         """Whether a server is known to advertise an address."""
         return address in self._by_address

@@ -138,6 +138,19 @@ class Leaders:
         if reign is not None and 2 * (place.time_ns - reign.last_ns) >= silence_ns:
             reign.missed = True
 
+    def forget(self, before_ns: int) -> None:
+        """Forget those who led before a time, but for the last one, and those who may still lead."""
+        last = max(self._reigns.values(), key=_last_of, default=None)
+        kept = {id(reign) for reign in (last, *self._current.values())}
+        for key, reign in list(self._reigns.items()):
+            reign.pauses = [pause for pause in reign.pauses if pause[1].time_ns >= before_ns]
+            if id(reign) not in kept and reign.last_ns < before_ns:
+                del self._reigns[key]
+                if self._of_term.get(reign.term) is reign:
+                    del self._of_term[reign.term]
+        if self._began is not None and self._began.time_ns < before_ns:
+            self._began = min((reign.first for reign in self._reigns.values()), default=self._began)
+
     @property
     def any_seen(self) -> bool:
         """Whether any leader was seen so far."""
@@ -184,8 +197,8 @@ class Leaders:
             later = [one.first for one in unseen if one.term > reign.term]
             seen = successors[reign.term]
             successor = min(later if seen is None else [*later, seen], default=None)
-            ended = _ended_by(reign, successor, end)
-            found.append(Leadership(reign.term, reign.leader.name, reign.first, reign.last, ended))
+            word, ended = _ended_by(reign, successor, end)
+            found.append(Leadership(reign.term, reign.leader.name, reign.first, reign.last, word, ended))
         return tuple(found)
 
     def _merged(self) -> list[Reign]:
@@ -290,12 +303,16 @@ def _successors(reigns: list[Reign]) -> dict[int, Place | None]:
     return found
 
 
+def _last_of(reign: Reign) -> int:
+    return reign.last_ns
+
+
 def _term_of(reign: Reign) -> int:
     return reign.term
 
 
-def _ended_by(reign: Reign, successor: Place | None, end: Place) -> LeaderEnd:
-    """What was seen first after the leader's last message."""
+def _ended_by(reign: Reign, successor: Place | None, end: Place) -> tuple[LeaderEnd, Place | None]:
+    """What was seen first after the leader's last message, and where."""
     seen: list[tuple[Place | None, LeaderEnd]] = [
         (reign.closed, "connection_lost"),
         (reign.over, "step_down"),
@@ -303,6 +320,7 @@ def _ended_by(reign: Reign, successor: Place | None, end: Place) -> LeaderEnd:
     ]
     ends = [(place, word) for place, word in seen if place is not None]
     if ends:
-        return min(ends)[1]
+        place, word = min(ends)
+        return word, place
     silence = end.time_ns - reign.last.time_ns
-    return "capture_end" if silence <= max(2 * reign.longest_ns, _QUIET_NS) else "unknown"
+    return ("capture_end" if silence <= max(2 * reign.longest_ns, _QUIET_NS) else "unknown"), None

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from raft_dissect.cluster.servers import Server, Servers
     from raft_dissect.values import Message, Place
 
+_KEPT = 16
+"""Configurations that are remembered however old they are: the last ones, of which one is in force."""
 _MAX_SENT = 64
 """Configurations that are remembered of those which were sent to one server."""
 
@@ -67,6 +69,16 @@ class Membership:
             for server in servers:
                 self._servers.role(server)
 
+    def forget(self, before_ns: int) -> None:
+        """Forget configurations that were seen before a time, but for the last ones."""
+        last = sorted(self._seen, key=_index_of)[-_KEPT:]
+        self._seen = {
+            key: facts
+            for key, facts in self._seen.items()
+            if key in last or any(fact.place.time_ns >= before_ns for fact in facts.values())
+        }
+        self._snapshots = {key: place for key, place in self._snapshots.items() if key in self._seen}
+
     def configurations(self) -> tuple[ConfigurationFact, ...]:
         """Every configuration that was seen, in the order of the log."""
         found = [fact for same in self._seen.values() for fact in self._judged(list(same.values()))]
@@ -95,6 +107,10 @@ class Membership:
             fact if decision is None else fact._replace(committed=decision[0], decided_at=decision[1])
             for fact, decision in zip(same, decided, strict=True)
         ]
+
+
+def _index_of(configuration: tuple[int, object]) -> int:
+    return configuration[0]
 
 
 def _change(before: ConfigurationFact | None, after: ConfigurationFact) -> ConfigurationChange | None:

@@ -9,7 +9,7 @@ from raft_dissect.cluster.facts import PathEvent, PathFact
 from raft_dissect.spread import Histogram
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from raft_dissect.cluster.facts import PathEventKind
     from raft_dissect.cluster.servers import Server, Servers
@@ -153,6 +153,18 @@ class Paths:
         """Seconds from a segment to its acknowledgement, at the place of the capture; None if there was none."""
         pair = sender.resolved, receiver.resolved
         return self._round_trips(pair, self._between(sender, receiver)).spread(1e9)
+
+    def forget(self, before_ns: int) -> None:
+        """Forget what happened before a time; it stays counted."""
+        for events in (*(path.events for path in self._paths.values()), *self._failures.values()):
+            events.kept = [event for event in events.kept if event.last.time_ns >= before_ns]
+        for path in self._paths.values():
+            del path.times[: bisect_left(path.times, before_ns)]
+
+    @property
+    def open_streams(self) -> Collection[int]:
+        """The numbers of the streams of Raft that are not over."""
+        return self._streams.keys()
 
     def facts(self, end: Place) -> tuple[PathFact, ...]:
         """The paths under the names that servers have in the end; `end` is the last packet."""

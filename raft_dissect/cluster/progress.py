@@ -329,6 +329,11 @@ class Progress:
         self.waiting.clear()
         self._sure = False
 
+    def forget_before(self, before_ns: int) -> None:
+        """Forget the catch-ups that are over and the entries that were replaced before a time."""
+        self.catching = [one for one in self.catching if not one.over or one.place.time_ns >= before_ns]
+        self.replaced = [one for one in self.replaced if one.place.time_ns >= before_ns]
+
     def unheard(self) -> None:
         """Nothing more will be heard of the follower, or something was not."""
         self.forget()

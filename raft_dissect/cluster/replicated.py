@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from raft_dissect.cluster.facts import ReplicationFact, Truncation
 from raft_dissect.cluster.lags import merged
@@ -22,14 +22,6 @@ if TYPE_CHECKING:
 _NS = 1e9
 
 
-class Replicated(NamedTuple):
-    """The facts about replication, each in the order of the capture."""
-
-    replication: tuple[ReplicationFact, ...]
-    catch_ups: tuple[CatchUp, ...]
-    truncations: tuple[Truncation, ...]
-
-
 def loses_messages(diagnostic: Diagnostic) -> bool:
     """Whether messages may be missing where the capture has this to say of a stream."""
     if diagnostic.kind == "gap":
@@ -42,8 +34,8 @@ def loses_messages(diagnostic: Diagnostic) -> bool:
 
 def replicated(
     progresses: Sequence[Progress], end: Place, round_trips: Mapping[tuple[ServerName, ServerName], float] | None = None
-) -> Replicated:
-    """The facts; `end` is the end of the capture.
+) -> tuple[ReplicationFact, ...]:
+    """What each leader replicated to each follower, in the order of the capture; `end` is its end.
 
     `round_trips` are the shortest round trips of TCP from the place of the capture by (leader, follower), in seconds.
     """
@@ -57,17 +49,23 @@ def replicated(
         _fact(parts, first_ns, end.time_ns, trips.get((leader.name, follower.name)))
         for (leader, follower), parts in pairs.items()
     ]
-    catch_ups = [catching.fact() for progress in progresses for catching in progress.catching]
-    truncations = [
+    return tuple(sorted(facts, key=lambda fact: fact.place))
+
+
+def catch_ups(progresses: Iterable[Progress]) -> tuple[CatchUp, ...]:
+    """How followers were brought up to date, in the order of the capture."""
+    found = (catching.fact() for progress in progresses for catching in progress.catching)
+    return tuple(sorted(found, key=lambda catch_up: catch_up.place))
+
+
+def truncations(progresses: Iterable[Progress]) -> tuple[Truncation, ...]:
+    """What followers gave up for other entries, in the order of the capture."""
+    found = (
         Truncation(r.follower.name, r.leader.name, r.term, r.first_index, r.entries, r.place)
         for progress in progresses
         for r in progress.replaced
-    ]
-    return Replicated(
-        tuple(sorted(facts, key=lambda fact: fact.place)),
-        tuple(sorted(catch_ups, key=lambda catch_up: catch_up.place)),
-        tuple(sorted(truncations, key=lambda truncation: truncation.place)),
     )
+    return tuple(sorted(found, key=lambda truncation: truncation.place))
 
 
 def _fact(parts: Sequence[Progress], first_ns: int, end_ns: int, network: float | None) -> ReplicationFact:

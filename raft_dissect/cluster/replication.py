@@ -230,6 +230,17 @@ class Replication:
             return "term_mismatch"
         return "no_such_entry"
 
+    def forget(self, before_ns: int) -> None:
+        """Forget the snapshots, rejections and catch-ups that were over before a time."""
+        self._transfers = [
+            one
+            for one in self._transfers
+            if max(one.message.place, one.answered or one.message.place).time_ns >= before_ns
+        ]
+        self.rejections[:] = [one for one in self.rejections if one[2].place.time_ns >= before_ns]
+        for progress in self.progresses():
+            progress.forget_before(before_ns)
+
     def opened(self, sender: Server, receiver: Server) -> None:
         """A server opened a connection to another."""
         self.pair(sender, receiver).progress.opened()

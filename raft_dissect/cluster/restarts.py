@@ -98,6 +98,11 @@ class Restarts:
             outgoing = self._servers[server] = _Outgoing()
         return outgoing
 
+    def forget(self, before_ns: int) -> None:
+        """Forget the restarts before a time."""
+        for outgoing in self._servers.values():
+            outgoing.proven = [place for place in outgoing.proven if place.time_ns >= before_ns]
+
     def proven(self, server: int, place: Place) -> bool:
         """Whether the server with an id was started anew, and a place is in its first packets after that."""
         return any(known.resolved.id == server and place in of.proven for known, of in self._servers.items())

@@ -11,7 +11,7 @@ from raft_dissect.cluster.restarts import Restarts
 from raft_dissect.wire import table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from raft_dissect.cluster.facts import KnownBy, ServerName
     from raft_dissect.cluster.identity import Identity
@@ -171,6 +171,12 @@ class Servers:
         """What is known of every server."""
         restarts = self.restarts.places()
         return tuple(server.fact(restarts.get(server, ())) for server in self.all())
+
+    def forget(self, before_ns: int, open_streams: Collection[int]) -> None:
+        """Forget restarts before a time, and which servers stood at the ends of streams that are over."""
+        self._ends = {key: server for key, server in self._ends.items() if key[0] in open_streams}
+        self.identities.forget(open_streams)
+        self.restarts.forget(before_ns)
 
     def all(self) -> list[Server]:
         """Every server, those with an id first."""

@@ -114,6 +114,14 @@ class Terms:
         # A term that nobody sent to it, and for which it does not campaign, it had before.
         return "restart" if sender in self._restarted else "unknown"
 
+    def forget(self, before_ns: int) -> None:
+        """Forget the terms that servers left before a time; each one's highest stays, since the next follows on it."""
+        for server, proofs in self._proofs.items():
+            highest = max(proofs)
+            self._proofs[server] = {
+                term: proof for term, proof in proofs.items() if term == highest or proof[0].time_ns >= before_ns
+            }
+
     def changes(self) -> tuple[TermChange, ...]:
         """Every change that a packet proves, in the order of the capture."""
         found: list[TermChange] = []

@@ -46,19 +46,19 @@ class _Handover:
 class _Verdict:
     """What became of a transfer."""
 
-    __slots__ = ("outcome", "reason", "refused", "seconds")
+    __slots__ = ("led", "outcome", "reason", "refused")
 
     def __init__(
         self,
         outcome: TransferOutcome,
         reason: TransferReason | None = None,
         *,
-        seconds: float | None = None,
+        led: Place | None = None,
         refused: tuple[Refusal, ...] = (),
     ) -> None:
         self.outcome = outcome
         self.reason = reason
-        self.seconds = seconds
+        self.led = led
         self.refused = refused
 
 
@@ -110,6 +110,11 @@ class Transfers:
             if place.time_ns - handover.place.time_ns < _SOON_NS:
                 handover.lost = True
 
+    def forget(self, before_ns: int) -> None:
+        """Forget the transfers that began before a time."""
+        self._handovers = [one for one in self._handovers if one.place.time_ns >= before_ns]
+        self._latest = {server: one for server, one in self._latest.items() if one.place.time_ns >= before_ns}
+
     def transfers(
         self, elections: Sequence[Election], leaderships: Sequence[Leadership], end: Place
     ) -> tuple[Transfer, ...]:
@@ -123,10 +128,11 @@ class Transfers:
                     one.target.name,
                     one.term,
                     verdict.outcome,
-                    verdict.seconds,
+                    None if verdict.led is None else (verdict.led.time_ns - one.place.time_ns) / 1e9,
                     one.place,
                     verdict.reason,
                     verdict.refused,
+                    verdict.led,
                 )
             )
         return tuple(sorted(found, key=lambda transfer: transfer.place))
@@ -136,7 +142,7 @@ class Transfers:
     ) -> _Verdict:
         first = self._led(handover)
         if first is not None:
-            return _Verdict("done", seconds=(first.time_ns - handover.place.time_ns) / 1e9)
+            return _Verdict("done", led=first)
         pending = end.time_ns - handover.place.time_ns < _SOON_NS
         if handover.terms:
             verdict = _failed(handover, elections, leaderships)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from raft_dissect.columns import MessageBatch
     from raft_dissect.values import Event
 
+    Beaten = tuple[MessageBatch, int | None]
+
 _PROGRESS_SECONDS = 0.2
 
 
@@ -92,18 +94,28 @@ class Run:
         """Time of the first packet."""
         return self.dissection.statistics.first_ns or 0
 
+    @property
+    def end_ns(self) -> int:
+        """Time of the last packet so far."""
+        return self.dissection.statistics.last_ns or 0
+
     def events(self) -> Iterator[Event]:
         """Every event, while progress is shown and damaged files are remembered."""
         return chain.from_iterable(self.batches())
 
     def batches(self) -> Iterator[MessageBatch]:
         """The same in batches."""
+        return (batch for batch, _ in self.beats(0))
+
+    def beats(self, every_ns: int) -> Iterator[tuple[MessageBatch, int | None]]:
+        """The same with the times at which so many nanoseconds of the capture have passed; see `Dissection.beats`."""
         with self._ended_by_interrupt() if self._follow else nullcontext():
-            for batch in self._with_progress() if self._progress else self.dissection.batches():
+            beats = self.dissection.beats(every_ns)
+            for batch, beat_ns in self._with_progress(beats) if self._progress else beats:
                 for _, event in batch.others:
                     if isinstance(event, Diagnostic) and event.kind in ("file_damaged", "file_truncated"):
                         self._damage.append(event)
-                yield batch
+                yield batch, beat_ns
 
     @contextmanager
     def _ended_by_interrupt(self) -> Iterator[None]:
@@ -127,12 +139,12 @@ class Run:
         finally:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    def _with_progress(self) -> Iterator[MessageBatch]:
+    def _with_progress(self, beats: Iterator[Beaten]) -> Iterator[Beaten]:
         capture = self.dissection.capture
         due = time.monotonic() + _PROGRESS_SECONDS
         shown = False
-        for batch in self.dissection.batches():
-            yield batch
+        for beaten in beats:
+            yield beaten
             if time.monotonic() < due:
                 continue
             due = time.monotonic() + _PROGRESS_SECONDS

@@ -24,7 +24,7 @@ from raft_dissect.streams.segments import (
     reverse_key,
 )
 from raft_dissect.streams.transport import Transport
-from raft_dissect.values import STREAM_KINDS, Diagnostic, Place, Stream
+from raft_dissect.values import STREAM_KINDS, Arrival, Diagnostic, Place, Stream
 from raft_dissect.wire import LAYOUTS
 
 if TYPE_CHECKING:
@@ -139,6 +139,23 @@ class Engine:
             self._block = None
             self.statistics.last_ns = self._fast.now
         return batch
+
+    def pass_time(self, time_ns: int) -> Sequence[Event]:
+        """No earlier packet than of this time will come: give what needs to be waited for no longer."""
+        self._fast.now = max(self._fast.now, time_ns)
+        if self._fast.now >= self._fast.due:
+            self._settle()
+        return self._take_events()
+
+    def arriving(self) -> list[Arrival]:
+        """The messages of which the header is whole and the payload is still coming, with what has come of it."""
+        found = []
+        for direction in self._directions.values():
+            message = direction.framer.arriving
+            if message is not None:
+                direction.catch_up()
+                found.append(Arrival(message, (message.payload_length or 0) - direction.framer.remaining))
+        return found
 
     def close(self) -> Sequence[Event]:
         """The capture is over: give what was still waiting, and close every stream."""

@@ -159,6 +159,14 @@ class Framer:
         return self.state == MESSAGES
 
     @property
+    def arriving(self) -> Message | None:
+        """The message whose header is whole and whose payload is passing; None while it may be none."""
+        message = self.message
+        if self.state != PAYLOAD or self._held or message is None or message.payload_length is None:
+            return None
+        return message
+
+    @property
     def buffered(self) -> int:
         """Bytes that wait for others."""
         return len(self._buffer)

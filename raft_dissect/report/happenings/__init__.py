@@ -1,0 +1,1 @@
+"""Happenings as lines of text and as JSON objects."""

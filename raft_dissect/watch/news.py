@@ -1,0 +1,140 @@
+"""The happenings in the facts about one cluster: which can be told at a time, and which packet proves each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from raft_dissect.watch.happenings import Connection, Restart
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from raft_dissect.cluster.facts import ClusterFacts, Transfer
+    from raft_dissect.values import Place
+    from raft_dissect.watch.happenings import Fact
+
+_SILENCE_NS = 1_000_000_000
+"""Nanoseconds without anything new after which a round without a winner, or a leader without a message, is over."""
+_ANSWER_NS = 30_000_000_000
+"""Nanoseconds that a follower may take to install a snapshot before it is said to have left it unanswered."""
+_TRANSFER_NS = 5_000_000_000
+"""Nanoseconds after which the target of a transfer will not lead because of it any more."""
+_PATHS = {
+    "opened": "connection_opened",
+    "closed": "connection_closed",
+    "reset": "connection_reset",
+    "refused": "connection_refused",
+    "unanswered": "connection_unanswered",
+}
+
+News = tuple[str, "Place", "Fact", tuple[object, ...]]
+"""Kind, place and fact of a happening, with what tells it from all others of that kind."""
+
+
+Silences = dict[tuple[int, "Place"], "Place"]
+"""By term and first message of a leader that fell silent: the last message before that."""
+
+
+def news(facts: ClusterFacts, now_ns: int, silences: Silences) -> Iterator[News]:
+    """Everything that can be told at a time, in nanoseconds since the epoch; most of it was told before.
+
+    `silences` are those of this cluster that were told before, and is brought up to date.
+    """
+    yield from _servers(facts)
+    yield from _connections(facts)
+    for change in facts.term_changes:
+        yield "term_change", change.place, change, (change.place, change.new)
+    yield from _elections(facts, now_ns)
+    yield from _leaders(facts, now_ns, silences)
+    seen: Counter[Place] = Counter()  # one packet can hold many answers
+    for rejection in facts.rejections:
+        seen[rejection.place] += 1
+        yield "rejection", rejection.place, rejection, (rejection.place, seen[rejection.place])
+    yield from _replication(facts)
+    yield from _snapshots(facts, now_ns)
+    for transfer in facts.transfers:
+        yield "transfer_begun", transfer.place, transfer, (transfer.place,)
+        if _is_over(transfer, now_ns):
+            yield "transfer_ended", transfer.led or transfer.place, transfer, (transfer.place,)
+    for configuration in facts.configurations:
+        key = (configuration.conf_index, configuration.term, configuration.servers)
+        yield "configuration", configuration.place, configuration, key
+        if configuration.committed is not None and configuration.decided_at is not None:
+            kind = "configuration_committed" if configuration.committed else "configuration_rolled_back"
+            yield kind, configuration.decided_at, configuration, key
+
+
+def _servers(facts: ClusterFacts) -> Iterator[News]:
+    for server in facts.servers:
+        if server.first_seen is not None:
+            yield "server", server.first_seen, server, (server.name,)
+        for place in server.restarts:
+            yield "restart", place, Restart(server.name, place), (place,)
+
+
+def _connections(facts: ClusterFacts) -> Iterator[News]:
+    for path in facts.paths:
+        for event in path.events:
+            kind = _PATHS.get(event.kind)
+            if kind is not None:
+                connection = Connection(path.sender, path.receiver, event)
+                yield kind, event.place, connection, (event.place, event.stream)
+
+
+def _elections(facts: ClusterFacts, now_ns: int) -> Iterator[News]:
+    latest: dict[object, Place] = {}  # by candidate: its last round
+    for election in facts.elections:
+        latest[election.candidate] = election.place
+    led = {leadership.term for leadership in facts.leaders}
+    for election in facts.elections:
+        key = (election.place, election.term, election.pre_vote)
+        yield "election_begun", election.place, election, key
+        last = election.last or election.place
+        again = latest[election.candidate] > election.place
+        decided = election.outcome == "won" or (election.term in led and not election.pre_vote)
+        if election.outcome != "unknown" and (decided or again or now_ns - last.time_ns >= _SILENCE_NS):
+            yield "election_ended", last, election, key
+
+
+def _leaders(facts: ClusterFacts, now_ns: int, silences: Silences) -> Iterator[News]:
+    for leadership in facts.leaders:
+        key = (leadership.term, leadership.first)
+        yield "leader", leadership.first, leadership, key
+        if key in silences and leadership.last > silences[key]:
+            del silences[key]
+            yield "leader_returned", leadership.last, leadership, (*key, leadership.last)
+        if leadership.ended_by in ("new_leader", "step_down"):
+            yield "leader_ended", leadership.ended or leadership.last, leadership, key
+        elif leadership.ended_by != "capture_end" and now_ns - leadership.last.time_ns >= _SILENCE_NS:
+            silences[key] = leadership.last
+            yield "leader_ended", leadership.last, leadership, (*key, leadership.last)
+
+
+def _replication(facts: ClusterFacts) -> Iterator[News]:
+    for catch_up in facts.catch_ups:
+        yield "catch_up_begun", catch_up.place, catch_up, (catch_up.place,)
+        if catch_up.finished is not None:
+            yield "catch_up_ended", catch_up.finished, catch_up, (catch_up.place,)
+    for truncation in facts.truncations:
+        yield "truncation", truncation.place, truncation, (truncation.place, truncation.first_index)
+
+
+def _snapshots(facts: ClusterFacts, now_ns: int) -> Iterator[News]:
+    for snapshot in facts.snapshots:
+        key = (snapshot.started,)
+        yield "snapshot_begun", snapshot.started, snapshot, key
+        if snapshot.finished is not None:
+            yield "snapshot_sent", snapshot.finished, snapshot, key
+        last = snapshot.answered or snapshot.finished or snapshot.started
+        waits = snapshot.outcome == "unanswered" and now_ns - last.time_ns < _ANSWER_NS
+        if snapshot.outcome != "in_progress" and not waits:
+            yield "snapshot_ended", last, snapshot, key
+
+
+def _is_over(transfer: Transfer, now_ns: int) -> bool:
+    """Whether the outcome of a transfer will not change any more."""
+    if transfer.outcome in ("unknown", "done"):
+        return transfer.outcome == "done"
+    proven = transfer.outcome == "failed" and transfer.reason != "unknown"
+    return proven or now_ns - transfer.place.time_ns >= _TRANSFER_NS

@@ -1,0 +1,98 @@
+"""What `Watch` tells while packets come: every fact once, at the packet that proves it, however the packets come."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from raft_dissect import analyze
+from raft_dissect.cluster.facts import Election, Snapshot
+from raft_dissect.dissection import Dissection
+from raft_dissect.watch import Watch
+from raft_dissect.watch.watch import BEAT_NS
+from tests import captures
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from raft_dissect.dissection import Source
+    from raft_dissect.watch import Happening
+
+SECOND = 1_000_000_000
+
+
+def told(source: Source) -> list[tuple[Happening, int]]:
+    """The happenings in a capture, with the time until which packets had come when each was told."""
+    dissection, watch = Dissection(source), Watch()
+    found = []
+    for batch, beat_ns in dissection.beats(BEAT_NS):
+        watch.feed(batch)
+        if beat_ns is not None:
+            found += [(happening, beat_ns) for happening in watch.look(beat_ns)]
+    end_ns = dissection.statistics.last_ns or 0
+    return found + [(happening, end_ns) for happening in watch.look(end_ns)]
+
+
+def happenings(source: Source) -> list[Happening]:
+    return [happening for happening, _ in told(source)]
+
+
+def places(found: Iterable[Happening], kind: str) -> Counter[object]:
+    return Counter(happening.place for happening in found if happening.kind == kind)
+
+
+@pytest.mark.parametrize("file", captures.CLEAR)
+def test_each_fact_of_the_report_is_told_once_at_its_packet(file: str) -> None:
+    path = captures.PCAPS / file
+    found = happenings(path)
+    clusters = analyze(path).clusters
+    assert bool(found) == bool(clusters)
+    for kind, facts in (
+        ("term_change", [change.place for one in clusters for change in one.term_changes]),
+        ("leader", [leadership.first for one in clusters for leadership in one.leaders]),
+        ("rejection", [rejection.place for one in clusters for rejection in one.rejections]),
+        ("snapshot_begun", [snapshot.started for one in clusters for snapshot in one.snapshots]),
+        ("transfer_begun", [transfer.place for one in clusters for transfer in one.transfers]),
+        ("election_begun", [election.place for one in clusters for election in one.elections]),
+        ("configuration", [configuration.place for one in clusters for configuration in one.configurations]),
+        ("restart", [place for one in clusters for server in one.servers for place in server.restarts]),
+    ):
+        assert places(found, kind) == Counter(facts), kind
+
+
+@pytest.mark.parametrize("file", captures.CLEAR)
+def test_what_was_told_does_not_turn_out_otherwise(file: str) -> None:
+    """An exception: a round that its candidate has abandoned may yet be refused by those who answer late."""
+    path = captures.PCAPS / file
+    facts = [happening.fact for happening in happenings(path) if happening.kind.endswith("_ended")]
+    clusters = analyze(path).clusters
+    elections = {(one.place, one.pre_vote): one.outcome for cluster in clusters for one in cluster.elections}
+    snapshots = {one.started: one.outcome for cluster in clusters for one in cluster.snapshots}
+    for fact in facts:
+        if isinstance(fact, Election) and fact.outcome != "abandoned":
+            assert elections[fact.place, fact.pre_vote] == fact.outcome
+        if isinstance(fact, Snapshot):
+            assert snapshots[fact.started] == fact.outcome
+
+
+@pytest.mark.parametrize("file", captures.CLEAR)
+def test_packets_one_by_one_tell_the_same_as_files(file: str) -> None:
+    path = captures.PCAPS / file
+    assert described(happenings(captures.packets(file))) == described(happenings(path))
+
+
+def described(found: Iterable[Happening]) -> list[tuple[object, ...]]:
+    return [(one.kind, one.place, str(one.fact) if one.kind != "diagnostic" else "") for one in found]
+
+
+@pytest.mark.parametrize("file", ["s2-cowsql-0.22.1.pcap", "s5-canon-0.18.1.pcap", "s6-canon-0.18.1.pcap"])
+def test_what_a_packet_proves_is_told_within_a_second(file: str) -> None:
+    proven = {"term_change", "leader", "rejection", "election_begun", "transfer_begun", "configuration", "restart"}
+    late = [
+        happening
+        for happening, at_ns in told(captures.PCAPS / file)
+        if happening.kind in proven and at_ns - happening.place.time_ns > SECOND
+    ]
+    assert not late
