@@ -16,6 +16,7 @@ cdef class Analysis:
     cdef object _transfers
     cdef object _flows
     cdef object _paths
+    cdef object _present
     cdef Steady _steady
     cdef public long long asked
 

@@ -11,6 +11,7 @@ from raft_dissect.cluster.leaders import Leaders
 from raft_dissect.cluster.logs import Logs
 from raft_dissect.cluster.membership import Membership
 from raft_dissect.cluster.paths import Paths
+from raft_dissect.cluster.present import Present
 from raft_dissect.cluster.replicated import catch_ups, loses_messages, replicated, truncations
 from raft_dissect.cluster.replication import Replication
 from raft_dissect.cluster.servers import Servers
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from raft_dissect.cluster.facts import PathFact, ServerName
+    from raft_dissect.cluster.present import ClusterState
     from raft_dissect.columns import MessageBatch
     from raft_dissect.values import Event, Stream, StreamEnd
 
@@ -43,6 +45,7 @@ class Analysis:
         self._membership = Membership(self.servers, self._replication.decisions)
         self._elections = Elections(self._terms, self._leaders, self._logs, self._membership)
         self._transfers = Transfers(self._leaders, self._terms, self._logs, self._membership, self._replication)
+        self._present = Present(self.servers, self._terms, self._leaders, self._elections, self._logs)
         self._flows = Flows()
         self._paths = Paths(self.servers)
         self._steady = Steady(
@@ -89,6 +92,13 @@ class Analysis:
         elif event.message is not None:
             stream = event.message.stream
             self._replication.unfinished(event.message, self.servers.sender(stream), self.servers.receiver(stream))
+
+    def state(self, now_ns: int) -> ClusterState | None:
+        """What each server is doing at a time, in nanoseconds since the epoch; None before the first message."""
+        self._steady.end()
+        in_force = [one for one in self._membership.configurations() if one.committed is not False]
+        configuration = in_force[-1] if in_force else None
+        return self._present.state(self._replication.progresses(), configuration, now_ns)
 
     def forget(self, before_ns: int) -> None:
         """Forget what was over before a time, in nanoseconds since the epoch, so that memory stays bounded."""

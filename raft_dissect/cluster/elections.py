@@ -325,6 +325,10 @@ class Elections:
         leads = self._leaders.leads(voter, term) and self._campaigned.get(voter, 0) <= term
         return leads or voter in self._following
 
+    def campaigned(self, server: Server) -> int:
+        """The highest term for which a server asked for votes or pre-votes; 0 before it did."""
+        return self._campaigned.get(server, 0)
+
     def forget(self, before_ns: int) -> None:
         """Forget the rounds that were over before a time, and the votes in their terms."""
         self._rounds = [one for one in self._rounds if max(one.asked, one.last).time_ns >= before_ns]

@@ -165,6 +165,10 @@ class Leaders:
         """The reign of a server that may still lead."""
         return self._current.get(server)
 
+    def latest(self) -> Reign | None:
+        """The reign of the highest term of those that may go on."""
+        return max(self._current.values(), key=_term_of, default=None)
+
     def last_of(self, server: Server) -> Place | None:
         """The last message of a server that may still lead."""
         reign = self._current.get(server)

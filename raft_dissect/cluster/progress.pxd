@@ -45,7 +45,7 @@ cdef class Progress:
     cdef readonly long long last_frame
     cdef readonly long last_file
     cdef Extent _sent
-    cdef long long _sent_ns
+    cdef readonly long long sent_ns
     cdef long long _heard_ns
     cdef bint _sure
     cdef list _early

@@ -49,7 +49,6 @@ class Progress:
         "_early",
         "_heard_ns",
         "_sent",
-        "_sent_ns",
         "_sure",
         "again",
         "answered",
@@ -76,6 +75,7 @@ class Progress:
         "pending",
         "replaced",
         "requests",
+        "sent_ns",
         "sizes",
         "term",
         "times",
@@ -117,7 +117,8 @@ class Progress:
         self.first_ns = self.first_frame = self.first_file = 0
         self.last_ns = self.last_frame = self.last_file = 0
         self._sent = Extent()
-        self._sent_ns = -1
+        self.sent_ns = -1
+        """When the last request of this term was sent, in nanoseconds since the epoch; -1 while that is unknown."""
         self._heard_ns = -1
         self._sure = False
         """Whether no answers can come to requests that were not seen."""
@@ -138,9 +139,9 @@ class Progress:
         if term != self.term:
             self._begin(term)
         self.count(words, time_ns, frame, file)
-        if self._sent_ns >= 0 and time_ns >= self._sent_ns:
-            self.intervals.add(time_ns - self._sent_ns)
-        self._sent_ns = time_ns
+        if self.sent_ns >= 0 and time_ns >= self.sent_ns:
+            self.intervals.add(time_ns - self.sent_ns)
+        self.sent_ns = time_ns
         log = self.log
         log.sent(index, index_term, commit, words, time_ns, frame, file)
         again = self._sent.put(index, words) if words else 0
@@ -193,7 +194,7 @@ class Progress:
         """Go on in another term."""
         self.term = term
         self.match = -1
-        self._sent_ns = -1
+        self.sent_ns = -1
         self.waiting.excuse()
         if self.catching:
             self.catching[-1].over = True
@@ -342,7 +343,7 @@ class Progress:
     def lost(self) -> None:
         """Requests may be missing from the capture."""
         self.forget()
-        self._sent_ns = -1
+        self.sent_ns = -1
 
     def unanswered(self, end_ns: int) -> int:
         """Requests without an answer that was due, when the capture ends at a time."""
