@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from raft_dissect.audit import Finding, Verdicts
+    from raft_dissect.cluster import Analysis
     from raft_dissect.columns import MessageBatch
     from raft_dissect.dissection import Source
 
@@ -30,6 +31,10 @@ class AuditBuilder:
     def feed(self, batch: MessageBatch) -> None:
         """Take a batch of events."""
         self._clusters.feed_batch(batch)
+
+    def analyses(self) -> tuple[Analysis, ...]:
+        """What is known of each cluster so far; the rules ask these."""
+        return tuple(audit_.analysis for audit_ in self._clusters.present())
 
     def verdicts(self, dissection: Dissection) -> Verdicts:
         """What became of all batches that were fed, which came from this dissection."""

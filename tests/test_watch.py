@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from raft_dissect import analyze
+from raft_dissect.cluster import Analysis, Clusters
 from raft_dissect.cluster.facts import Election, Snapshot
 from raft_dissect.dissection import Dissection
 from raft_dissect.watch import Watch
@@ -25,10 +26,12 @@ SECOND = 1_000_000_000
 
 def told(source: Source) -> list[tuple[Happening, int]]:
     """The happenings in a capture, with the time until which packets had come when each was told."""
-    dissection, watch = Dissection(source), Watch()
+    dissection, clusters = Dissection(source), Clusters(Analysis)
+    watch = Watch(clusters.present)
     found = []
     for batch, beat_ns in dissection.beats(BEAT_NS):
-        watch.feed(batch)
+        clusters.feed_batch(batch)
+        watch.note(batch)
         if beat_ns is not None:
             found += [(happening, beat_ns) for happening in watch.look(beat_ns)]
     end_ns = dissection.statistics.last_ns or 0

@@ -43,8 +43,8 @@ class ClusterAudit:
 
     def __init__(self, off: Collection[str] = (), told: Callable[[Finding], None] | None = None) -> None:
         """`off` are the ids of rules that are not asked; `told` is called with each finding as it is made."""
-        self._analysis = Analysis()
-        self._servers = self._analysis.servers
+        self.analysis = Analysis()
+        self._servers = self.analysis.servers
         self._identified = 0
         self.knowledge = Knowledge(self._servers)
         self.judge = Judge([rule for rule in RULES if rule.id not in off], self._found)
@@ -58,13 +58,13 @@ class ClusterAudit:
 
     def knows(self, address: str) -> bool:
         """Whether a server of the cluster is known to advertise an address."""
-        return self._analysis.knows(address)
+        return self.analysis.knows(address)
 
     def feed_rows(self, batch: MessageBatch, row: int, end: int) -> None:
         """Take the rows of a batch from `row` on, before `end`."""
         if row == end:
             return
-        self._analysis.feed_rows(batch, row, end)
+        self.analysis.feed_rows(batch, row, end)
         self._name()
         self.messages += end - row
         quiet = self._quiet
@@ -77,7 +77,7 @@ class ClusterAudit:
 
     def feed(self, event: Event) -> None:
         """Take one event."""
-        self._analysis.feed(event)
+        self.analysis.feed(event)
         self._name()
         if isinstance(event, Message):
             self.messages += 1
@@ -189,12 +189,12 @@ class ClusterAudit:
 
     def facts(self, end_ns: int) -> ClusterFacts | None:
         """What the report knows of the cluster; None when there was no message."""
-        return self._analysis.facts(end_ns)
+        return self.analysis.facts(end_ns)
 
     def finish(self, end_ns: int) -> None:
         """The capture is over: the rules answer what waits, and look at the whole of it."""
         self.judge.finish()
-        facts = self._analysis.facts(end_ns)
+        facts = self.analysis.facts(end_ns)
         if facts is not None:
             for group in self._groups:
                 group.end(facts)

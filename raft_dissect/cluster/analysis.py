@@ -45,8 +45,8 @@ class Analysis:
         self._membership = Membership(self.servers, self._replication.decisions)
         self._elections = Elections(self._terms, self._leaders, self._logs, self._membership)
         self._transfers = Transfers(self._leaders, self._terms, self._logs, self._membership, self._replication)
-        self._present = Present(self.servers, self._terms, self._leaders, self._elections, self._logs)
         self._flows = Flows()
+        self._present = Present(self.servers, self._terms, self._leaders, self._elections, self._logs, self._flows)
         self._paths = Paths(self.servers)
         self._steady = Steady(
             self.servers,

@@ -9,12 +9,13 @@ if TYPE_CHECKING:
 
     from raft_dissect.cluster.commits import LeaderLog
     from raft_dissect.cluster.elections import Elections
-    from raft_dissect.cluster.facts import ConfigurationFact, ServerName
+    from raft_dissect.cluster.facts import ConfigurationFact, ServerName, Traffic
     from raft_dissect.cluster.leaders import Leaders, Reign
     from raft_dissect.cluster.logs import Logs
     from raft_dissect.cluster.progress import Progress
     from raft_dissect.cluster.servers import Server, Servers
     from raft_dissect.cluster.terms import Terms
+    from raft_dissect.cluster.traffic import Flows
     from raft_dissect.spread import Histogram
 
 State = Literal["leader", "follower", "candidate", "unknown"]
@@ -62,6 +63,7 @@ class ClusterState(NamedTuple):
     """The highest that anybody has proven."""
     servers: tuple[ServerState, ...]
     pairs: tuple[PairState, ...]
+    traffic: tuple[Traffic, ...]
     commits: tuple[tuple[ServerName, Histogram], ...]
     """Per leader: nanoseconds from the first time that it sent an entry until the entry is known to be committed."""
 
@@ -73,12 +75,15 @@ _SILENT_NS = 1_500_000_000
 class Present:
     """Says what each server is doing, by what the trackers of an analysis know."""
 
-    def __init__(self, servers: Servers, terms: Terms, leaders: Leaders, elections: Elections, logs: Logs) -> None:
+    def __init__(
+        self, servers: Servers, terms: Terms, leaders: Leaders, elections: Elections, logs: Logs, flows: Flows
+    ) -> None:
         self._servers = servers
         self._terms = terms
         self._leaders = leaders
         self._elections = elections
         self._logs = logs
+        self._flows = flows
 
     def state(
         self, progresses: Iterable[Progress], configuration: ConfigurationFact | None, now_ns: int
@@ -106,6 +111,7 @@ class Present:
             max((one.term for one in states if one.term is not None), default=None),
             tuple(states),
             tuple(PairState(one.leader.name, one.follower.name, one.times) for one in progresses if one.times.samples),
+            self._flows.traffic(),
             tuple((log.leader.name, log.seconds) for log in logs.values() if log.seconds.samples),
         )
 

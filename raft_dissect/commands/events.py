@@ -24,18 +24,21 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command and give its exit code."""
-    from raft_dissect.watch import Watch  # start-up counts: each command imports what it needs
+    from raft_dissect.cluster import Analysis, Clusters  # start-up counts: each command imports what it needs
+    from raft_dissect.watch import Watch
     from raft_dissect.watch.watch import BEAT_NS
 
     run = Run(options, prints_lines=True)
-    watch = Watch()
+    clusters = Clusters(Analysis)
+    watch = Watch(clusters.present)
     lines = line_maker(options, run)
     for batch, beat_ns in run.beats(BEAT_NS):
-        watch.feed(batch)
+        clusters.feed_batch(batch)
+        watch.note(batch)
         if beat_ns is not None:
             _print(lines, watch.look(beat_ns), flush=not run.reads_files)
     _print(lines, watch.look(run.end_ns), flush=True)
-    if not watch.clusters.present():
+    if not clusters.present():
         run.say_nothing_found(0)
     return run.finish()
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raft_dissect.cluster import Analysis, Clusters
 from raft_dissect.values import Diagnostic
 from raft_dissect.watch.happenings import Happening
 from raft_dissect.watch.news import news
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
+    from raft_dissect.cluster import Analysis
     from raft_dissect.cluster.facts import ClusterFacts
     from raft_dissect.columns import MessageBatch
     from raft_dissect.values import Place
@@ -32,14 +32,15 @@ _TOLD = ("gap", "malformed", "limit", "dropped", "interface", "file_damaged", "f
 
 
 class Watch:
-    """Takes the batches of a dissection, and at each beat of capture time tells what has become certain.
+    """Asks the analyses of all clusters at each beat of capture time, and tells what has become certain.
 
     What is told depends on the packets and on the beats alone, so that a capture file tells the same as the interface
     from which it was written. What happened longer than `HISTORY_NS` ago is forgotten, so that memory stays bounded.
     """
 
-    def __init__(self) -> None:
-        self.clusters: Clusters[Analysis] = Clusters(Analysis)
+    def __init__(self, analyses: Callable[[], Sequence[Analysis]]) -> None:
+        """`analyses` gives those of the clusters that are known; who calls it feeds them."""
+        self._analyses = analyses
         self._told: dict[tuple[object, ...], int] = {}
         self._silences: Silences = {}
         self._waiting: list[Happening] = []
@@ -49,16 +50,15 @@ class Watch:
         self._forgot_ns = 0
         self._before_ns = 0
 
-    def feed(self, batch: MessageBatch) -> None:
-        """Take a batch of events."""
-        self.clusters.feed_batch(batch)
+    def note(self, batch: MessageBatch) -> None:
+        """Take note of what a batch of events says is missing; the analyses were fed with it."""
         for _, event in batch.others:
             if isinstance(event, Diagnostic) and event.kind in _TOLD:
                 self._diagnostic(event)
 
     def look(self, now_ns: int) -> list[Happening]:
         """What has become certain up to a time, in nanoseconds since the epoch, and was not told before."""
-        analyses = self.clusters.present()
+        analyses = self._analyses()
         asked = sum(analysis.asked for analysis in analyses)
         due = asked != self._asked or now_ns - self._looked_ns >= _PENDING_NS
         if due or self._waiting:
@@ -89,7 +89,7 @@ class Watch:
         """Forget what is long over."""
         self._forgot_ns = now_ns
         before = self._before_ns = max(now_ns - HISTORY_NS, 0)
-        for analysis in self.clusters.present():
+        for analysis in self._analyses():
             analysis.forget(before)
         self._told = {key: time for key, time in self._told.items() if time >= before or key[0] == "server"}
         self._silences = {key: place for key, place in self._silences.items() if place.time_ns >= before}

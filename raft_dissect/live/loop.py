@@ -1,0 +1,106 @@
+"""The loop of live capture: takes packets as they come through the same stages as files, and tells the views."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from raft_dissect.auditing import AuditBuilder
+from raft_dissect.live.view import Snapshot
+from raft_dissect.watch import Watch
+from raft_dissect.watch.watch import BEAT_NS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from raft_dissect.audit import Finding
+    from raft_dissect.columns import MessageBatch
+    from raft_dissect.dissection import Dissection
+    from raft_dissect.live.view import SourceState, View
+
+
+class Loop:
+    """Goes through a dissection once, and tells every view what comes of it."""
+
+    def __init__(
+        self,
+        dissection: Dissection,
+        views: Sequence[View],
+        *,
+        rules_off: Collection[str] = (),
+        sources: Callable[[], tuple[SourceState, ...]] = tuple,
+        is_live: bool = False,
+    ) -> None:
+        """`rules_off` are the rules of the audit that are not asked; `sources` says what the packets come from.
+
+        With `is_live` packets are captured now, so that it can be said how late the analysis is.
+        """
+        self._dissection = dissection
+        self._views = views
+        self._sources = sources
+        self._is_live = is_live
+        self._audit = AuditBuilder(rules_off, self._found)
+        self._watch = Watch(self._audit.analyses)
+        self._happened: Counter[str] = Counter()
+        self._findings: Counter[tuple[str, str]] = Counter()
+        self._told: set[tuple[object, ...]] = set()
+
+    def run(self) -> Snapshot:
+        """Go on until there are no more packets; give what is known then."""
+        for batch, beat_ns in self._dissection.beats(BEAT_NS):
+            self._take(batch)
+            if beat_ns is not None:
+                self._tell(beat_ns)
+                snapshot = self._snapshot(beat_ns)
+                for view in self._views:
+                    view.beat(snapshot)
+        end_ns = self._dissection.statistics.last_ns or 0
+        self._audit.verdicts(self._dissection)
+        self._tell(end_ns)
+        last = self._snapshot(end_ns)
+        for view in self._views:
+            view.finish(last)
+        return last
+
+    def _take(self, batch: MessageBatch) -> None:
+        self._audit.feed(batch)
+        self._watch.note(batch)
+        for view in self._views:
+            if view.wants_messages and (batch.rows or batch.others):
+                view.batch(batch)
+
+    def _tell(self, now_ns: int) -> None:
+        happenings = self._watch.look(now_ns)
+        self._happened.update(happening.kind for happening in happenings)
+        for view in self._views:
+            if happenings:
+                view.happened(happenings)
+
+    def _found(self, finding: Finding) -> None:
+        """A finding was made; of a cluster that turned out to be part of another one they are made again."""
+        key = (finding.rule.id, finding.verdict, finding.place, finding.message)
+        if key in self._told:
+            return
+        self._told.add(key)
+        self._findings[finding.rule.id, finding.verdict] += 1
+        for view in self._views:
+            view.found(finding)
+
+    def _snapshot(self, now_ns: int) -> Snapshot:
+        statistics = self._dissection.statistics
+        states = (analysis.state(now_ns) for analysis in self._audit.analyses())
+        late_ns = time.time_ns() - now_ns if self._is_live else 0
+        return Snapshot(
+            now_ns,
+            statistics.first_ns or now_ns,
+            tuple(state for state in states if state is not None),
+            self._sources(),
+            statistics.packets,
+            statistics.bytes,
+            self._happened.copy(),
+            self._findings.copy(),
+            statistics.gaps,
+            max(late_ns, 0) / 1e9,
+            tuple(self._dissection.arriving()),
+        )

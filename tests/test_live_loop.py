@@ -1,0 +1,79 @@
+"""The loop of live traffic, run over captures: its views are told what `events` and `audit` say of the same packets."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import pytest
+
+from raft_dissect.auditing import audit
+from raft_dissect.dissection import Dissection
+from raft_dissect.live.loop import Loop
+from raft_dissect.live.view import View
+from tests import captures
+from tests.test_watch import happenings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from raft_dissect.audit import Finding
+    from raft_dissect.live.view import Snapshot
+    from raft_dissect.watch import Happening
+
+FILES = ["s2-cowsql-0.22.1.pcap", "s4-64k-canon-0.18.1.pcap", "s5-canon-0.10.0.pcap", "s7-cowsql-0.22.1-nopv.pcap"]
+
+
+class Recorder(View):
+    """A view that keeps all that it is told."""
+
+    def __init__(self) -> None:
+        self.happenings: list[Happening] = []
+        self.findings: list[Finding] = []
+        self.snapshots: list[Snapshot] = []
+        self.last: Snapshot | None = None
+
+    def happened(self, happenings: Sequence[Happening]) -> None:
+        self.happenings += happenings
+
+    def found(self, finding: Finding) -> None:
+        self.findings.append(finding)
+
+    def beat(self, snapshot: Snapshot) -> None:
+        self.snapshots.append(snapshot)
+
+    def finish(self, snapshot: Snapshot) -> None:
+        self.last = snapshot
+
+
+def record(file: str) -> Recorder:
+    recorder = Recorder()
+    Loop(Dissection(captures.PCAPS / file, digest_entries=True), [recorder]).run()
+    return recorder
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_views_are_told_what_events_and_audit_say(file: str) -> None:
+    recorder = record(file)
+    assert [(one.kind, one.place) for one in recorder.happenings] == [
+        (one.kind, one.place) for one in happenings(captures.PCAPS / file)
+    ]
+    told = Counter((one.rule.id, one.verdict, one.place) for one in recorder.findings)
+    assert told == Counter((one.rule.id, one.verdict, one.place) for one in audit(captures.PCAPS / file).findings)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_the_leaders_are_those_that_the_servers_logged(file: str) -> None:
+    logged = [one["node"] for term in captures.truth(captures.run_of(file))["leaders_by_term"].values() for one in term]
+    shown = [cluster.leader for snapshot in record(file).snapshots for cluster in snapshot.clusters if cluster.leader]
+    assert [leader for leader, _ in groupby(shown)] == [leader for leader, _ in groupby(logged)]
+
+
+def test_counts_add_up() -> None:
+    recorder = record("s2-cowsql-0.22.1.pcap")
+    last = recorder.last
+    assert last is not None
+    assert last.packets == len(captures.packets("s2-cowsql-0.22.1.pcap"))
+    assert last.happened == Counter(one.kind for one in recorder.happenings)
+    assert last.messages == Counter(message.name for message in captures.run_file("s2-cowsql-0.22.1.pcap").messages)
