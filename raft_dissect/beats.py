@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from raft_dissect.columns import PacketBlock
-from raft_dissect.values import Beat, CaptureProblem, Packet
+from raft_dissect.values import CaptureProblem, Packet, TimePassed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ _MOST = 600
 """Beats between two packets; what waits for time to pass does not wait for longer, so the others are left out."""
 
 
-Item = PacketBlock | Packet | CaptureProblem | Beat
+Item = PacketBlock | Packet | CaptureProblem | TimePassed
 
 
 class _Clock:
@@ -25,14 +25,14 @@ class _Clock:
         self.next_ns = -1
         """Before the first packet there is none."""
 
-    def pass_to(self, time_ns: int) -> list[Beat]:
+    def pass_to(self, time_ns: int) -> list[TimePassed]:
         """The beats up to a time, that one included."""
         last = time_ns // self._every * self._every
         first, self.next_ns = self.next_ns, max(self.next_ns, last + self._every)
         if first < 0 or first > last:
             return []
         times = range(first, last + self._every, self._every)
-        return [Beat(time) for time in (times if len(times) <= _MOST else (*times[: _MOST - 1], last))]
+        return [TimePassed(time) for time in (times if len(times) <= _MOST else (*times[: _MOST - 1], last))]
 
 
 def in_beats(items: Iterable[Item], every_ns: int) -> Iterator[Item]:
@@ -46,9 +46,9 @@ def in_beats(items: Iterable[Item], every_ns: int) -> Iterator[Item]:
         if isinstance(item, PacketBlock):
             yield from _cut(item, clock)
             continue
-        if isinstance(item, (Packet, Beat)):
+        if isinstance(item, (Packet, TimePassed)):
             yield from clock.pass_to(item.time_ns)
-        if not isinstance(item, Beat):
+        if not isinstance(item, TimePassed):
             yield item
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from raft_dissect.beats import in_beats
 from raft_dissect.capture import Capture, open_capture
 from raft_dissect.columns import MessageBatch, PacketBlock
 from raft_dissect.streams import Engine
-from raft_dissect.values import Beat, CaptureProblem, Diagnostic, Message, Packet, Place
+from raft_dissect.values import CaptureProblem, Diagnostic, Message, Packet, Place, TimePassed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -21,7 +21,20 @@ if TYPE_CHECKING:
     from raft_dissect.values import Arrival, Event
 
 Path = str | os.PathLike[str]
-Source = Path | Iterable[Path] | Iterable[Packet]
+
+
+@runtime_checkable
+class PacketSource(Protocol):
+    """Gives packets in blocks, such as a live capture; a block is valid until the next item is asked for."""
+
+    def blocks(self) -> Iterator[PacketBlock | CaptureProblem | TimePassed]:
+        """Yield packets, what is wrong with their source, and when nothing came, that time has passed."""
+
+    def close(self) -> None:
+        """Nothing more will be asked for."""
+
+
+Source = Path | Iterable[Path] | Iterable[Packet] | PacketSource
 """The path of a capture file, several paths that are one capture, or packets; `-` is standard input."""
 
 
@@ -93,22 +106,22 @@ class Dissection:
         return self._engine.arriving()
 
     def _beats(self, every_ns: int) -> Iterator[tuple[MessageBatch, int | None]]:
-        engine, capture = self._engine, self.capture
-        items: Iterable[Item] = self._items if capture is None else capture.blocks()
+        engine, source = self._engine, self._items
+        items: Iterable[Item] = source.blocks() if isinstance(source, PacketSource) else source
         try:
             for item in in_beats(items, every_ns) if every_ns else items:
-                yield self._feed(item), item.time_ns if isinstance(item, Beat) else None
+                yield self._feed(item), item.time_ns if isinstance(item, TimePassed) else None
             yield MessageBatch.of(engine.close()), None
         finally:
-            if capture is not None:
-                capture.close()
+            if isinstance(source, PacketSource):
+                source.close()
 
     def _feed(self, item: Item) -> MessageBatch:
         engine = self._engine
         if isinstance(item, PacketBlock):
             self._time_ns = item.columns.times[item.end - 1]
             return engine.feed_block(item)
-        if isinstance(item, Beat):
+        if isinstance(item, TimePassed):
             return MessageBatch.of(engine.pass_time(item.time_ns))
         if isinstance(item, CaptureProblem):
             return MessageBatch.of([self._problem(item)])
@@ -120,9 +133,11 @@ class Dissection:
         return Diagnostic(problem.kind, place, None, problem.offset, None, problem.detail)
 
 
-def _open(source: Source, follow: bool) -> Capture | Iterable[Packet | CaptureProblem]:
+def _open(source: Source, follow: bool) -> PacketSource | Iterable[Packet | CaptureProblem]:
     if isinstance(source, (str, os.PathLike)):
         return open_capture([os.fspath(source)], follow=follow)
+    if isinstance(source, PacketSource):
+        return source
     items = iter(source)
     first = next(items, None)
     if first is None:

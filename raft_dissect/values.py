@@ -47,8 +47,8 @@ class CaptureProblem(NamedTuple):
     """What is wrong there, in one line."""
 
 
-class Beat(NamedTuple):
-    """A time before which no more packets come, as far as they come in their order."""
+class TimePassed(NamedTuple):
+    """Time has passed, and no packet from before this time is still to come, as far as they come in their order."""
 
     time_ns: int
     """Nanoseconds since the Unix epoch, UTC."""
