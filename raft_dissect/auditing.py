@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from raft_dissect.cluster import Analysis
     from raft_dissect.columns import MessageBatch
     from raft_dissect.dissection import Source
+    from raft_dissect.values import Stream
 
 
 class AuditBuilder:
@@ -32,9 +33,14 @@ class AuditBuilder:
         """Take a batch of events."""
         self._clusters.feed_batch(batch)
 
-    def analyses(self) -> tuple[Analysis, ...]:
+    def present(self) -> tuple[Analysis, ...]:
         """What is known of each cluster so far; the rules ask these."""
         return tuple(audit_.analysis for audit_ in self._clusters.present())
+
+    def holding(self, stream: Stream) -> Analysis | None:
+        """What is known of the cluster that a stream belongs to."""
+        audit_ = self._clusters.holding(stream)
+        return None if audit_ is None else audit_.analysis
 
     def verdicts(self, dissection: Dissection) -> Verdicts:
         """What became of all batches that were fed, which came from this dissection."""

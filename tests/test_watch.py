@@ -27,13 +27,13 @@ SECOND = 1_000_000_000
 def told(source: Source) -> list[tuple[Happening, int]]:
     """The happenings in a capture, with the time until which packets had come when each was told."""
     dissection, clusters = Dissection(source), Clusters(Analysis)
-    watch = Watch(clusters.present)
+    watch = Watch(clusters)
     found = []
     for batch, beat_ns in dissection.beats(BEAT_NS):
         clusters.feed_batch(batch)
         watch.note(batch)
         if beat_ns is not None:
-            found += [(happening, beat_ns) for happening in watch.look(beat_ns)]
+            found += [(happening, beat_ns) for happening in watch.look(beat_ns, dissection.arriving())]
     end_ns = dissection.statistics.last_ns or 0
     return found + [(happening, end_ns) for happening in watch.look(end_ns)]
 

@@ -151,6 +151,11 @@ class Clusters(Generic[L]):
             self._join_anonymous()
         return self._in_order()
 
+    def holding(self, stream: Stream) -> L | None:
+        """What takes the events of the cluster that a stream belongs to; None of a stream that has shown nothing."""
+        cluster = self._clusters.get(stream)
+        return None if cluster is None else cluster.root.analysis
+
     def _in_order(self) -> tuple[L, ...]:
         return tuple(cluster.analysis for cluster in sorted(self._live, key=_number_of))
 

@@ -30,13 +30,13 @@ def run(options: argparse.Namespace) -> int:
 
     run = Run(options, prints_lines=True)
     clusters = Clusters(Analysis)
-    watch = Watch(clusters.present)
+    watch = Watch(clusters)
     lines = line_maker(options, run)
     for batch, beat_ns in run.beats(BEAT_NS):
         clusters.feed_batch(batch)
         watch.note(batch)
         if beat_ns is not None:
-            _print(lines, watch.look(beat_ns), flush=not run.reads_files)
+            _print(lines, watch.look(beat_ns, run.dissection.arriving()), flush=not run.reads_files)
     _print(lines, watch.look(run.end_ns), flush=True)
     if not clusters.present():
         run.say_nothing_found(0)

@@ -7,12 +7,14 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from raft_dissect.auditing import AuditBuilder
-from raft_dissect.live.view import Snapshot
+from raft_dissect.live.view import Snapshot, SnapshotInFlight
 from raft_dissect.watch import Watch
+from raft_dissect.watch.news import begun_snapshot
 from raft_dissect.watch.watch import BEAT_NS
+from raft_dissect.wire import table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from raft_dissect.audit import Finding
     from raft_dissect.columns import MessageBatch
@@ -41,7 +43,7 @@ class Loop:
         self._sources = sources
         self._is_live = is_live
         self._audit = AuditBuilder(rules_off, self._found)
-        self._watch = Watch(self._audit.analyses)
+        self._watch = Watch(self._audit)
         self._happened: Counter[str] = Counter()
         self._findings: Counter[tuple[str, str]] = Counter()
         self._told: set[tuple[object, ...]] = set()
@@ -71,7 +73,7 @@ class Loop:
                 view.batch(batch)
 
     def _tell(self, now_ns: int) -> None:
-        happenings = self._watch.look(now_ns)
+        happenings = self._watch.look(now_ns, self._dissection.arriving())
         self._happened.update(happening.kind for happening in happenings)
         for view in self._views:
             if happenings:
@@ -89,7 +91,7 @@ class Loop:
 
     def _snapshot(self, now_ns: int) -> Snapshot:
         statistics = self._dissection.statistics
-        states = (analysis.state(now_ns) for analysis in self._audit.analyses())
+        states = (analysis.state(now_ns) for analysis in self._audit.present())
         late_ns = time.time_ns() - now_ns if self._is_live else 0
         return Snapshot(
             now_ns,
@@ -102,5 +104,12 @@ class Loop:
             self._findings.copy(),
             statistics.gaps,
             max(late_ns, 0) / 1e9,
-            tuple(self._dissection.arriving()),
+            tuple(self._transfers()),
         )
+
+    def _transfers(self) -> Iterator[SnapshotInFlight]:
+        for message, received in self._dissection.arriving():
+            analysis = self._audit.holding(message.stream)
+            if message.type == table.INSTALL_SNAPSHOT and analysis is not None:
+                fact = begun_snapshot(message, analysis.servers)
+                yield SnapshotInFlight(fact, received, message.place.time_ns)

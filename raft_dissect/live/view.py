@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from raft_dissect.audit import Finding
+    from raft_dissect.cluster.facts import Snapshot as Facts
     from raft_dissect.cluster.present import ClusterState
     from raft_dissect.columns import MessageBatch
-    from raft_dissect.values import Arrival
     from raft_dissect.watch import Happening
 
 
@@ -23,6 +23,17 @@ class SourceState(NamedTuple):
     """Packets, since the beginning."""
     dropped: int
     """Packets that the kernel had no room for."""
+
+
+class SnapshotInFlight(NamedTuple):
+    """A snapshot that a leader is sending."""
+
+    fact: Facts
+    """Who sends it to whom, up to which index, how large it is, and when its first packet came."""
+    received: int
+    """Bytes of its data that have passed, those that the capture lacks included."""
+    last_ns: int
+    """Time of the last packet that brought some of them."""
 
 
 class Snapshot(NamedTuple):
@@ -44,8 +55,8 @@ class Snapshot(NamedTuple):
     gaps: int
     late_seconds: float
     """How far the analysis is behind the packets; 0 where they come from a file."""
-    arriving: tuple[Arrival, ...]
-    """The messages that are still coming, such as a large snapshot."""
+    arriving: tuple[SnapshotInFlight, ...]
+    """The snapshots that are being sent."""
 
     @property
     def messages(self) -> Counter[str]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from raft_dissect.cluster.facts import Snapshot
 from raft_dissect.watch.happenings import Connection, Restart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from raft_dissect.cluster.facts import ClusterFacts, Transfer
-    from raft_dissect.values import Place
+    from raft_dissect.cluster.servers import Servers
+    from raft_dissect.values import Message, Place
     from raft_dissect.watch.happenings import Fact
 
 _SILENCE_NS = 1_000_000_000
@@ -130,6 +132,23 @@ def _snapshots(facts: ClusterFacts, now_ns: int) -> Iterator[News]:
         waits = snapshot.outcome == "unanswered" and now_ns - last.time_ns < _ANSWER_NS
         if snapshot.outcome != "in_progress" and not waits:
             yield "snapshot_ended", last, snapshot, key
+
+
+def begun_snapshot(message: Message, servers: Servers) -> Snapshot:
+    """The fact about an InstallSnapshot message that is still coming."""
+    fields = message.fields
+    return Snapshot(
+        servers.sender(message.stream).name,
+        servers.receiver(message.stream).name,
+        fields.get("term", 0),
+        fields.get("last_index"),
+        fields.get("last_term"),
+        message.payload_length,
+        message.first,
+        None,
+        None,
+        "in_progress",
+    )
 
 
 def _is_over(transfer: Transfer, now_ns: int) -> bool:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from raft_dissect.values import Diagnostic
 from raft_dissect.watch.happenings import Happening
-from raft_dissect.watch.news import news
+from raft_dissect.watch.news import begun_snapshot, news
+from raft_dissect.wire import table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from raft_dissect.cluster import Analysis
     from raft_dissect.cluster.facts import ClusterFacts
     from raft_dissect.columns import MessageBatch
-    from raft_dissect.values import Place
+    from raft_dissect.values import Arrival, Message, Place, Stream
     from raft_dissect.watch.news import Silences
 
 BEAT_NS = 100_000_000
@@ -31,6 +32,16 @@ _TOLD = ("gap", "malformed", "limit", "dropped", "interface", "file_damaged", "f
 """Diagnostics that are happenings; the others are consequences of these, or are told with a fact."""
 
 
+class Analyses(Protocol):
+    """The analyses of the clusters of a capture, as `Clusters` has them."""
+
+    def present(self) -> Sequence[Analysis]:
+        """Those of the clusters that are known."""
+
+    def holding(self, stream: Stream) -> Analysis | None:
+        """That of the cluster that a stream belongs to."""
+
+
 class Watch:
     """Asks the analyses of all clusters at each beat of capture time, and tells what has become certain.
 
@@ -38,8 +49,8 @@ class Watch:
     from which it was written. What happened longer than `HISTORY_NS` ago is forgotten, so that memory stays bounded.
     """
 
-    def __init__(self, analyses: Callable[[], Sequence[Analysis]]) -> None:
-        """`analyses` gives those of the clusters that are known; who calls it feeds them."""
+    def __init__(self, analyses: Analyses) -> None:
+        """`analyses` are those of the clusters; whoever made them feeds them."""
         self._analyses = analyses
         self._told: dict[tuple[object, ...], int] = {}
         self._silences: Silences = {}
@@ -56,9 +67,12 @@ class Watch:
             if isinstance(event, Diagnostic) and event.kind in _TOLD:
                 self._diagnostic(event)
 
-    def look(self, now_ns: int) -> list[Happening]:
-        """What has become certain up to a time, in nanoseconds since the epoch, and was not told before."""
-        analyses = self._analyses()
+    def look(self, now_ns: int, arriving: Iterable[Arrival] = ()) -> list[Happening]:
+        """What has become certain up to a time, in nanoseconds since the epoch, and was not told before.
+
+        `arriving` are the messages that are still coming.
+        """
+        analyses = self._analyses.present()
         asked = sum(analysis.asked for analysis in analyses)
         due = asked != self._asked or now_ns - self._looked_ns >= _PENDING_NS
         if due or self._waiting:
@@ -67,6 +81,8 @@ class Watch:
                 facts = analysis.facts(now_ns, counted=False)
                 if facts is not None:
                     self._waiting += self._new(facts, now_ns, number)
+        for arrival in arriving:
+            self._arriving(arrival.message, analyses)
         if now_ns - self._forgot_ns >= _FORGET_NS:
             self._forget(now_ns)
         found, self._waiting = sorted(self._waiting, key=_place_of), []
@@ -79,6 +95,16 @@ class Watch:
             self._gaps[key] = event.place.time_ns
             self._waiting.append(Happening("diagnostic", event.place, event))
 
+    def _arriving(self, message: Message, analyses: Sequence[Analysis]) -> None:
+        """A large snapshot has begun long before all of it is there."""
+        key = ("snapshot_begun", message.first)
+        analysis = self._analyses.holding(message.stream)
+        if message.type != table.INSTALL_SNAPSHOT or key in self._told or analysis is None:
+            return
+        self._told[key] = message.first.time_ns
+        begun = begun_snapshot(message, analysis.servers)
+        self._waiting.append(Happening("snapshot_begun", message.first, begun, analyses.index(analysis)))
+
     def _new(self, facts: ClusterFacts, now_ns: int, number: int) -> Iterator[Happening]:
         for kind, place, fact, key in news(facts, now_ns, self._silences):
             if (kind, *key) not in self._told and place.time_ns >= self._before_ns:
@@ -89,7 +115,7 @@ class Watch:
         """Forget what is long over."""
         self._forgot_ns = now_ns
         before = self._before_ns = max(now_ns - HISTORY_NS, 0)
-        for analysis in self._analyses():
+        for analysis in self._analyses.present():
             analysis.forget(before)
         self._told = {key: time for key, time in self._told.items() if time >= before or key[0] == "server"}
         self._silences = {key: place for key, place in self._silences.items() if place.time_ns >= before}
