@@ -31,20 +31,31 @@ class Packet(NamedTuple):
 
 
 class CaptureProblem(NamedTuple):
-    """A capture file that is damaged or ends early: everything before the place was read.
+    """What is wrong with a capture at one place: a file that is damaged or ends early, or an interface.
 
-    Behind damage reading goes on where records are found again; `detail` says where.
+    Everything before the place was read. Behind damage reading goes on where records are found again; `detail` says
+    where. `dropped` are packets of an interface for which the kernel had no room; `interface_down` and `interface_gone`
+    say that nothing comes from an interface for now, and no more.
     """
 
-    kind: Literal["file_damaged", "file_truncated"]
+    kind: Literal["file_damaged", "file_truncated", "dropped", "interface_down", "interface_gone"]
     file: int
-    """Index of the file within the capture's list of files."""
+    """Index of the file, or of what is captured on, within the capture's list of files."""
     frame: int
     """Number of the last packet that was read whole; 0 when there was none."""
     offset: int
-    """Byte offset of the damage within the (decompressed) file."""
+    """Byte offset of the damage within the (decompressed) file; 0 of an interface."""
     detail: str
     """What is wrong there, in one line."""
+    size: int | None = None
+    """Packets that were dropped; None of anything else."""
+
+
+class TimePassed(NamedTuple):
+    """Nothing was captured for a while, and no packet from before this time is still to come."""
+
+    time_ns: int
+    """Nanoseconds since the Unix epoch, UTC."""
 
 
 class TimePassed(NamedTuple):
@@ -290,7 +301,17 @@ class Arrival(NamedTuple):
 
 
 DiagnosticKind = Literal[
-    "gap", "resync", "malformed", "unfinished", "limit", "file_damaged", "file_truncated", "not_raft"
+    "gap",
+    "resync",
+    "malformed",
+    "unfinished",
+    "limit",
+    "file_damaged",
+    "file_truncated",
+    "not_raft",
+    "dropped",
+    "interface_down",
+    "interface_gone",
 ]
 
 

@@ -1,4 +1,4 @@
-"""The error of a capture that cannot be read at all."""
+"""The errors of captures that cannot be read at all, or not be made."""
 
 from __future__ import annotations
 
@@ -20,3 +20,12 @@ class CaptureError(Exception):
     def __str__(self) -> str:
         name = "standard input" if self.path == "-" else self.path
         return f"{name}: {self.problem}"
+
+
+class UnavailableError(CaptureError):
+    """Something outside is missing: a permission, a directory to write to, or what only another system has."""
+
+    def __init__(self, path: str, problem: str, advice: tuple[str, ...] = ()) -> None:
+        super().__init__(path, problem)
+        self.advice = advice
+        """What to do about it: ways of which each is enough, with the exact commands."""
