@@ -6,14 +6,21 @@ import fcntl
 import fnmatch
 import socket
 import struct
+import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
+
+from raft_dissect.capture.interfaces.ring_scan import LINK_ETHERNET, LINK_RAW, WITH_ETHERNET
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _UP = 1
 """IFF_UP of linux/if.h."""
-_SIOCGIFFLAGS = 0x8913
+_SIOCGIFFLAGS, _SIOCGIFHWADDR = 0x8913, 0x8927
+_NAME_SIZE = 16
+_REQUEST = struct.Struct("16s24x")
+"""`struct ifreq` of linux/if.h."""
 _LINK_GROUP = 1
 """RTMGRP_LINK of linux/rtnetlink.h."""
 _WILDCARDS = frozenset("*?[")
@@ -27,6 +34,8 @@ class Device(NamedTuple):
     ifindex: int
     """The kernel's number for it; a device that is made anew has another one."""
     is_up: bool
+    link_type: int
+    """The LINKTYPE_ number of packets that are captured on it: Ethernet, or raw IP."""
 
 
 def is_pattern(name: str) -> bool:
@@ -63,22 +72,23 @@ class Devices:
         if self._changes is not None:
             self._changes.close()
 
-    def _device(self, index: int, name: str) -> Device | None:
-        request = struct.pack("16s24x", name.encode())
+    def _device(self, ifindex: int, name: str) -> Device | None:
         try:
-            (flags,) = struct.unpack_from("H", fcntl.ioctl(self._socket, _SIOCGIFFLAGS, request), 16)
+            flags, hardware = (self._ask(request, name) for request in (_SIOCGIFFLAGS, _SIOCGIFHWADDR))
         except OSError:
             return None  # it went away meanwhile
-        return Device(name, index, bool(flags & _UP))
+        return Device(name, ifindex, bool(flags & _UP), LINK_ETHERNET if hardware in WITH_ETHERNET else LINK_RAW)
+
+    def _ask(self, request: int, name: str) -> int:
+        """The 16 bits with which the kernel's answer begins."""
+        answer = fcntl.ioctl(self._socket, request, _REQUEST.pack(name.encode()))
+        return int.from_bytes(answer[_NAME_SIZE : _NAME_SIZE + 2], sys.byteorder)
 
     def _forget_changes(self) -> None:
-        if self._changes is None:
-            return
-        try:
-            while self._changes.recv(_MESSAGES):
+        # It ends when there are no more of them, and also when there were too many to keep.
+        with suppress(OSError):
+            while self._changes is not None and self._changes.recv(_MESSAGES):
                 pass
-        except OSError:
-            pass  # there are no more, or there were too many to keep
 
 
 def _open_changes() -> socket.socket | None:

@@ -48,6 +48,17 @@ class SourceStatistics(NamedTuple):
     """Packets that passed the filter and for which there was no room."""
 
 
+class InterfaceStatistics(NamedTuple):
+    """What was captured on one interface since the capture was opened."""
+
+    number: int
+    """The one that its packets have."""
+    received: int
+    """Packets that were read."""
+    dropped: int | None
+    """Packets that the kernel had to drop; None where it does not say of which interface they were."""
+
+
 def open_interfaces(
     names: Sequence[str],
     ports: Collection[int] | None = None,
@@ -136,6 +147,20 @@ class LiveCapture:
             counts = ((source.name, source.ring.counts()) for source in self._sources)
             self._counts = [SourceStatistics(name, each.taken, each.dropped) for name, each in counts]
         return self._counts
+
+    def interface_statistics(self) -> list[InterfaceStatistics]:
+        """What was captured on each interface."""
+        each = []
+        for file, source in enumerate(self.statistics()):
+            numbers = self.names.of(file)
+            dropped = source.dropped if len(numbers) == 1 or not source.dropped else None
+            each += [InterfaceStatistics(number, self.names.received.get(number, 0), dropped) for number in numbers]
+        return each
+
+    @property
+    def link_types(self) -> set[int]:
+        """The LINKTYPE_ numbers of the packets that come from the interfaces that there are now."""
+        return set().union(*(source.link_types for source in self._sources))
 
     def close(self) -> None:
         """Close all interfaces; nothing more can be read."""

@@ -10,16 +10,13 @@ import mmap
 import socket
 import struct
 from array import array
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from raft_dissect.capture.errors import CaptureError, UnavailableError
 from raft_dissect.capture.interfaces.kernel_filter import empty_filter
 from raft_dissect.capture.interfaces.permission import not_permitted
 from raft_dissect.capture.interfaces.ring_scan import RingScan
 from raft_dissect.columns import PacketBlock
-
-if TYPE_CHECKING:
-    from collections.abc import MutableMapping
 
 BLOCK_SIZE = 256 * 1024
 """Bytes of a block, which holds the longest packet; a small one, since one packet may be all that a block holds."""
@@ -89,7 +86,7 @@ class Ring:
         """The number of the socket, which is readable when there is a block."""
         return self._socket.fileno()
 
-    def scan(self, numbers: dict[int, int] | None, received: MutableMapping[int, int]) -> RingScan:
+    def scan(self, numbers: dict[int, int] | None, received: dict[int, int]) -> RingScan:
         """What goes through the packets of the ring; `numbers` and `received` are those of `RingScan`."""
         return RingScan(self._view, numbers, received)
 

@@ -8,13 +8,10 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from raft_dissect import octets
 from raft_dissect.columns import PacketColumns
-
-if TYPE_CHECKING:
-    from collections.abc import MutableMapping
 
 # What stands here under a name of its own is a C constant in the compiled form.
 COMPILED = not __file__.endswith(".py")
@@ -28,6 +25,9 @@ _COOKED = struct.Struct(">2s2xIHBB8s").pack_into
 _TAG_IS_THERE, _TAG_TYPE_IS_THERE = 1 << 4, 1 << 6
 _TAG_TYPE = 0x8100
 _ETHERNET, _LOOPBACK = 1, 772
+"""ARPHRD_ETHER and ARPHRD_LOOPBACK of linux/if_arp.h."""
+WITH_ETHERNET = (_ETHERNET, _LOOPBACK)
+"""Hardware types of devices whose packets have Ethernet headers."""
 LINK_ETHERNET, LINK_RAW, LINK_COOKED = 1, 101, 276
 """The LINKTYPE_ numbers of the packets: Ethernet, raw IP, and packets of any device."""
 COOKED_SIZE = 20
@@ -65,7 +65,7 @@ class RingScan:
 
     __slots__ = ("columns", "left", "link_type", "numbers", "place", "received", "ring", "rows")
 
-    def __init__(self, ring: memoryview, numbers: dict[int, int] | None, received: MutableMapping[int, int]) -> None:
+    def __init__(self, ring: memoryview, numbers: dict[int, int] | None, received: dict[int, int]) -> None:
         self.ring = ring
         self.numbers = numbers
         self.received = received
@@ -157,7 +157,7 @@ class RingScan:
 
     def _count(self, interface: int, packets: int) -> None:
         if packets:
-            self.received[interface] += packets
+            self.received[interface] = self.received.get(interface, 0) + packets
 
 
 def _u16(view: memoryview, at: int) -> int:

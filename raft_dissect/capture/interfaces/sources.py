@@ -10,6 +10,7 @@ from raft_dissect.capture.errors import CaptureError
 from raft_dissect.capture.interfaces.devices import is_pattern, matches
 from raft_dissect.capture.interfaces.kernel_filter import MOST_INTERFACES, cooked_filter, device_filter, empty_filter
 from raft_dissect.capture.interfaces.ring import Ring
+from raft_dissect.capture.interfaces.ring_scan import LINK_COOKED
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -48,8 +49,7 @@ class Change(NamedTuple):
 class _Leaving(NamedTuple):
     """An interface that is gone, of which there may still be packets in the ring."""
 
-    name: str
-    ifindex: int
+    device: Device
     mark: int
     """Packets that had been taken when it was seen to be gone."""
     deadline: float
@@ -72,6 +72,11 @@ class Source(ABC):
         self._leaving: list[_Leaving] = []
         self._down: set[int] = set()
         self._changes: list[Change] = []
+
+    @property
+    @abstractmethod
+    def link_types(self) -> set[int]:
+        """The LINKTYPE_ numbers that packets have, as far as there are interfaces."""
 
     @property
     @abstractmethod
@@ -122,8 +127,8 @@ class Source(ABC):
         now = time.monotonic()
         while self._leaving and (self._delivered >= self._leaving[0].mark or now >= self._leaving[0].deadline):
             gone = self._leaving.pop(0)
-            self._forget(gone.ifindex)
-            self._changes.append(Change(True, gone.name))
+            self._forget(gone.device.ifindex)
+            self._changes.append(Change(True, gone.device.name))
         changes, self._changes = self._changes, []
         return changes
 
@@ -137,14 +142,15 @@ class Source(ABC):
         self._scan.ring.release()
         self.ring.close()
 
-    def _leaves(self, name: str, index: int) -> None:
-        self._down.discard(index)
+    def _leaves(self, device: Device) -> None:
+        self._down.discard(device.ifindex)
         deadline = time.monotonic() + _GONE_SECONDS
-        self._leaving.append(_Leaving(name, index, self.ring.counts().taken, deadline))
+        self._leaving.append(_Leaving(device, self.ring.counts().taken, deadline))
 
-    def _forget(self, index: int) -> None:
-        if self._numbers is not None:
-            self._numbers.pop(index, None)
+    def _forget(self, ifindex: int) -> None:
+        number = None if self._numbers is None else self._numbers.pop(ifindex, None)
+        if number is not None:
+            self._names.leave(number)
 
     def _look_whether_up(self, device: Device) -> None:
         if device.is_up:
@@ -162,32 +168,37 @@ class OneInterface(Source):
         super().__init__(name, file, Ring(name, options.ring_size), numbers, names)
         self.ring.attach(device_filter(options.ports))
         self._indexes = numbers
-        self._index: int | None = None
+        self._device: Device | None = None
         self._see_all = options.promiscuous
 
     @property
     def is_over(self) -> bool:
         """Whether there is no interface any more, and no packet of one."""
-        return self._index is None and not self._leaving
+        return self._device is None and not self._leaving
+
+    @property
+    def link_types(self) -> set[int]:
+        """The one of the interface."""
+        return set() if self._device is None else {self._device.link_type}
 
     def look(self, devices: dict[str, Device]) -> None:
         """See what became of the interface."""
-        device = devices.get(self.name)
-        if self._index is not None and (device is None or device.ifindex != self._index):
-            self._leaves(self.name, self._index)
-            self._index = None
-        elif self._index is None and device is not None and not self._leaving:
+        before, device = self._device, devices.get(self.name)
+        if before is not None and (device is None or device.ifindex != before.ifindex):
+            self._leaves(before)
+            self._device = None
+        elif before is None and device is not None and not self._leaving:
             self._begin(device)
-        if device is not None and device.ifindex == self._index:
+        if device is not None and self._device is not None:
             self._look_whether_up(device)
 
     def _begin(self, device: Device) -> None:
-        self._indexes[device.ifindex] = self._names.number(self.name)
+        self._indexes[device.ifindex] = self._names.number(self.name, self._file)
         try:
             self.ring.bind(self.name)
         except CaptureError:
             return  # it is gone again
-        self._index = device.ifindex
+        self._device = device
         if self._see_all:
             self.ring.see_all(device.ifindex)
 
@@ -206,33 +217,36 @@ class MatchingInterfaces(Source):
         self._others = others
         self._ports = options.ports
         self._see_all = options.promiscuous
-        self._present: dict[int, str] = {}
+        self._present: dict[int, Device] = {}
 
     @property
     def is_over(self) -> bool:
         """Whether there is no interface any more, and no packet of one."""
         return not self._present and not self._leaving
 
+    @property
+    def link_types(self) -> set[int]:
+        """Those of all interfaces that match."""
+        return {device.link_type for device in self._present.values()}
+
     def look(self, devices: dict[str, Device]) -> None:
         """See which interfaces match, and what became of those that did."""
-        matching = {
-            device.ifindex: device
-            for name, device in devices.items()
-            if name not in self._others and matches(name, self._patterns)
-        }
-        present = {index: device.name for index, device in [*matching.items()][:MOST_INTERFACES]}
-        for index in self._present.keys() - present.keys():
-            self._leaves(self._present[index], index)
-        for index, name in present.items():
-            self._indexes[index] = self._names.number(name)
-        if present.keys() != self._present.keys():
-            self.ring.attach(device_filter(self._ports, present))
-        for index in present.keys() - self._present.keys():
+        matching = [
+            device for name, device in devices.items() if name not in self._others and matches(name, self._patterns)
+        ]
+        present = {device.ifindex: device for device in matching[:MOST_INTERFACES]}
+        gone, new = self._present.keys() - present.keys(), present.keys() - self._present.keys()
+        for ifindex in gone:
+            self._leaves(self._present[ifindex])
+        for ifindex in new:
+            self._indexes[ifindex] = self._names.number(present[ifindex].name, self._file)
             if self._see_all:
-                self.ring.see_all(index)
+                self.ring.see_all(ifindex)
+        if gone or new:
+            self.ring.attach(device_filter(self._ports, present))
         self._present = present
-        for index in present:
-            self._look_whether_up(matching[index])
+        for device in present.values():
+            self._look_whether_up(device)
 
 
 class AllInterfaces(Source):
@@ -240,13 +254,18 @@ class AllInterfaces(Source):
 
     def __init__(self, name: str, file: int, options: Options, names: Names) -> None:
         super().__init__(name, file, Ring(name, options.ring_size, cooked=True, all_devices=True), None, names)
-        names.number(name)
+        names.number(name, file)
         self.ring.attach(cooked_filter(options.ports))
 
     @property
     def is_over(self) -> bool:
         """Whether there is no interface any more, and no packet of one."""
         return False
+
+    @property
+    def link_types(self) -> set[int]:
+        """The one that they all get."""
+        return {LINK_COOKED}
 
     def look(self, devices: dict[str, Device]) -> None:
         """The kernel does."""
