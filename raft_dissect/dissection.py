@@ -130,7 +130,8 @@ class Dissection:
 
     def _problem(self, problem: CaptureProblem) -> Diagnostic:
         place = Place(self._time_ns, problem.frame, problem.file)
-        return Diagnostic(problem.kind, place, None, problem.offset, None, problem.detail)
+        offset = problem.offset if problem.kind.startswith("file") else None
+        return Diagnostic(problem.kind, place, None, offset, problem.size, problem.detail)
 
 
 def _open(source: Source, follow: bool) -> PacketSource | Iterable[Packet | CaptureProblem]:

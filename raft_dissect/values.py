@@ -58,13 +58,6 @@ class TimePassed(NamedTuple):
     """Nanoseconds since the Unix epoch, UTC."""
 
 
-class TimePassed(NamedTuple):
-    """Time has passed, and no packet from before this time is still to come, as far as they come in their order."""
-
-    time_ns: int
-    """Nanoseconds since the Unix epoch, UTC."""
-
-
 class Place(NamedTuple):
     """Where in the capture something was seen: the evidence that a person can open in Wireshark."""
 

@@ -48,6 +48,20 @@ def add_command(
     command.set_defaults(run=run)
     nargs = "+" if needs_files else "*"
     command.add_argument("files", nargs=nargs, metavar="FILE", help='capture files; "-" is standard input')
+    add_reading(command)
+    command.add_argument(
+        "--follow",
+        action="store_true",
+        help="wait at the end of FILE, one plain file, for what is still being written to it, until it is removed or "
+        "Ctrl-C is pressed",
+    )
+    command.add_argument("--no-progress", action="store_true", help="show no progress on standard error")
+    command.add_argument("--quiet", action="store_true", help="say nothing on standard error but errors")
+    return command
+
+
+def add_reading(command: argparse.ArgumentParser) -> None:
+    """Add the options that say how packets are read, and times written."""
     command.add_argument(
         "--port",
         type=_ports,
@@ -67,15 +81,6 @@ def add_command(
         metavar="ZONE",
         help="time zone of all times, such as Europe/Rome; UTC by default",
     )
-    command.add_argument(
-        "--follow",
-        action="store_true",
-        help="wait at the end of FILE, one plain file, for what is still being written to it, until it is removed or "
-        "Ctrl-C is pressed",
-    )
-    command.add_argument("--no-progress", action="store_true", help="show no progress on standard error")
-    command.add_argument("--quiet", action="store_true", help="say nothing on standard error but errors")
-    return command
 
 
 def add_json(command: argparse.ArgumentParser) -> None:

@@ -28,7 +28,7 @@ _FORGET_NS = 60_000_000_000
 """Nanoseconds between one forgetting and the next."""
 _FOLD_NS = 1_000_000_000
 """Nanoseconds in which several gaps of one stream are told as one."""
-_TOLD = ("gap", "malformed", "limit", "dropped", "interface", "file_damaged", "file_truncated")
+_TOLD = ("gap", "malformed", "limit", "dropped", "interface_down", "interface_gone", "file_damaged", "file_truncated")
 """Diagnostics that are happenings; the others are consequences of these, or are told with a fact."""
 
 

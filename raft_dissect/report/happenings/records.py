@@ -53,7 +53,7 @@ class HappeningRecords:
         }
 
     def record(self, happening: Happening) -> Record:
-        """The record of a happening; `time_ns` is its time as an integer, `cluster` counts from 1."""
+        """The record of a happening; `time_ns` is its time as an integer, `cluster` counts from 0."""
         fact = happening.fact
         maker = self._makers.get(type(fact), self._records.diagnostic)
         told = {key: value for key, value in maker(fact).items() if key not in (*_PLACED, "time_ns")}
@@ -61,7 +61,7 @@ class HappeningRecords:
             "event": happening.kind,
             **self._facts.place(happening.place),
             "time_ns": happening.place.time_ns,
-            "cluster": happening.cluster + 1,
+            "cluster": happening.cluster,
             **told,
         }
 

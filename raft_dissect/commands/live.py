@@ -1,0 +1,184 @@
+"""The command `live`: what happens in clusters while it happens, from the interfaces that their traffic passes."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import signal
+import sys
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from raft_dissect.commands.arguments import add_json, add_reading
+from raft_dissect.commands.exits import DAMAGED, FINE, MISSING, complain, usage
+from raft_dissect.commands.run import screen
+from raft_dissect.report.times import Clock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from raft_dissect.capture.errors import CaptureError
+    from raft_dissect.capture.interfaces import LiveCapture
+    from raft_dissect.capture.writer import CaptureWriter
+    from raft_dissect.commands.arguments import Commands
+    from raft_dissect.live.view import View
+
+_EPILOG = """\
+IFACE is the name of an interface, a shell pattern such as 'veth*', or any. Ctrl-C ends it with a summary, and with
+complete files. Exit codes: 0 fine, 2 wrong usage, 3 there is no such interface, or what was captured could not be
+written, 4 something outside is missing, such as the permission to capture (it is said how to get it)."""
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)([kMG]?)i?B?")
+_UNITS = {"": 1, "k": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+def add(commands: Commands) -> None:
+    """Add the command and its options."""
+    summary = "what happens on network interfaces, as it happens"
+    command = commands.add_parser("live", help=summary, description=f"Print {summary}.", epilog=_EPILOG)
+    command.set_defaults(run=run)
+    command.add_argument(
+        "-i", "--interface", action="append", required=True, metavar="IFACE", help="capture here; may be given often"
+    )
+    add_reading(command)
+    add_json(command)
+    command.add_argument("--for", dest="seconds", type=_seconds, metavar="SECONDS", help="end after so long")
+    command.add_argument(
+        "--ring-size", type=_size, metavar="SIZE", help="the kernel's room for packets that wait, 64M by default"
+    )
+    command.add_argument(
+        "--user",
+        metavar="NAME",
+        help="when started as root: go on as this user; without it as the one who called sudo, or as nobody",
+    )
+    writing = command.add_argument_group("keeping the packets")
+    writing.add_argument("--write", metavar="FILE", help="write them to FILE.pcapng or FILE.pcap")
+    writing.add_argument("--rotate-size", type=_size, metavar="SIZE", help="begin the next file at this size: 100M")
+    writing.add_argument("--rotate-seconds", type=_seconds, metavar="N", help="begin the next file after so long")
+    writing.add_argument("--rotate-files", type=int, metavar="N", help="keep the last N files")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command and give its exit code."""
+    from raft_dissect.capture.errors import CaptureError, UnavailableError
+    from raft_dissect.capture.interfaces import open_interfaces
+    from raft_dissect.capture.interfaces.live import RING_SIZE
+    from raft_dissect.capture.interfaces.privileges import drop_privileges
+
+    if options.rotate_files is not None and not (options.rotate_size or options.rotate_seconds):
+        usage("--rotate-files needs --rotate-size or --rotate-seconds")
+    try:
+        with ExitStack() as stack:
+            ring_size = options.ring_size or RING_SIZE
+            capture = stack.enter_context(open_interfaces(options.interface, options.port, ring_size=ring_size))
+            drop_privileges(options.user)
+            writer = _writer(options, capture)
+            code = _watch(options, capture, writer)
+    except UnavailableError as error:
+        return _unavailable(error)
+    except CaptureError as error:
+        return complain(str(error))
+    return code
+
+
+def _unavailable(error: CaptureError) -> int:
+    complain(str(error))
+    for advice in getattr(error, "advice", ()):
+        print(f"  {advice}", file=sys.stderr)
+    return MISSING
+
+
+def _writer(options: argparse.Namespace, capture: LiveCapture) -> CaptureWriter | None:
+    if options.write is None:
+        if options.rotate_size or options.rotate_seconds:
+            usage("--rotate-size and --rotate-seconds belong to --write FILE")
+        return None
+    from raft_dissect.capture.writer import CaptureWriter, Rotation
+
+    return CaptureWriter(
+        options.write, capture, Rotation(options.rotate_size, options.rotate_seconds, options.rotate_files)
+    )
+
+
+def _watch(options: argparse.Namespace, capture: LiveCapture, writer: CaptureWriter | None) -> int:
+    """Go on until somebody ends it, or there is nothing to capture on any more."""
+    from raft_dissect.dissection import Dissection
+    from raft_dissect.live.loop import Loop
+    from raft_dissect.live.recording import Recording
+    from raft_dissect.live.view import SourceState
+
+    recording = Recording(capture, writer)
+    dissection = Dissection(recording, ports=options.port, layout=options.layout, digest_entries=True)
+
+    def sources() -> tuple[SourceState, ...]:
+        return tuple(SourceState(*counts) for counts in capture.statistics())
+
+    loop = Loop(dissection, _views(options, capture), sources=sources, is_live=True)
+    with _ended_by_signals(capture), _ended_after(options.seconds, capture):
+        loop.run()
+    for problem in recording.problems:
+        complain(problem)
+    return DAMAGED if recording.problems else FINE
+
+
+def _views(options: argparse.Namespace, capture: LiveCapture) -> list[View]:
+    from raft_dissect.live.lines import JsonLines, TextLines
+
+    clock = Clock(options.tz)
+    if options.json:
+        return [JsonLines(clock, capture.files)]
+    style, width = screen()
+    names = ", ".join(capture.files)
+    ports = "" if options.port is None else f", port {', '.join(map(str, options.port))}"
+    complain(f"capturing on {names}{ports}; Ctrl-C ends it")
+    return [TextLines(clock, style, width)]
+
+
+@contextmanager
+def _ended_by_signals(capture: LiveCapture) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the capture, so that all of it is told; pressed again Ctrl-C ends the run."""
+
+    def stop(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        capture.stop()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _ended_after(seconds: float | None, capture: LiveCapture) -> Iterator[None]:
+    """End the capture after a while, if that was asked for."""
+    if seconds is None:
+        yield
+        return
+    from threading import Timer
+
+    timer = Timer(seconds, capture.stop)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 1e9:
+        raise argparse.ArgumentTypeError(f"no number of seconds: {text}")
+    return seconds
+
+
+def _size(text: str) -> int:
+    match = _SIZE.fullmatch(text)
+    size = int(float(match[1]) * _UNITS[match[2]]) if match else 0
+    if size <= 0:
+        raise argparse.ArgumentTypeError(f"no size, such as 100M: {text}")
+    return size
