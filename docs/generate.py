@@ -22,9 +22,11 @@ from raft_dissect.audit import SEVERITIES as RULE_SEVERITIES  # noqa: E402 (as b
 from raft_dissect.audit.defects import DEFECTS, known_defects  # noqa: E402 (as below)
 from raft_dissect.cluster import facts  # noqa: E402 (the checkout must be found first)
 from raft_dissect.diagnosis.findings import SEVERITIES, FindingKind  # noqa: E402 (as above)
+from raft_dissect.live.lines import LIVE_KINDS  # noqa: E402 (as above)
 from raft_dissect.report.audit.words import GROUPS, group  # noqa: E402 (as above)
 from raft_dissect.report.tables import TABLES  # noqa: E402 (as above)
 from raft_dissect.values import STREAM_KINDS, DiagnosticKind, GapCost  # noqa: E402 (as above)
+from raft_dissect.watch import KINDS  # noqa: E402 (as above)
 from raft_dissect.wire import table  # noqa: E402 (as above)
 
 if TYPE_CHECKING:
@@ -91,6 +93,13 @@ def messages() -> str:
     reserved = ", ".join(f"{number} {table.MESSAGE_NAMES[number]}" for number in sorted(table.RESERVED))
     parts.append(f"### Reserved types\n\nNamed in dqlite main, encoded by no release, layout unknown: {reserved}.\n")
     return "\n".join(parts)
+
+
+def events() -> str:
+    """The kinds of lines of `events` and `live`."""
+    rows = [(f"`{kind}`", "both", meaning) for kind, meaning in KINDS.items()]
+    rows += [(f"`{kind}`", "`live`", meaning) for kind, meaning in LIVE_KINDS.items()]
+    return _table(("event", "command", "meaning"), rows)
 
 
 def words() -> str:
@@ -207,6 +216,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "tables": tables,
     "rules": rules,
     "reasons": reasons,
+    "events": events,
     "defects": defects,
     "trace": trace,
 }

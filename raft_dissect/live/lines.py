@@ -23,6 +23,16 @@ if TYPE_CHECKING:
     from raft_dissect.report.times import Clock
     from raft_dissect.watch import Happening
 
+LIVE_KINDS: dict[str, str] = {
+    "finding": "the audit has found something, with the keys of `audit --json`",
+    "snapshot_progress": "how much of a snapshot has come, each second: `leader`, `follower`, `last_index`, `received` "
+    "of `bytes`",
+    "late": "the analysis is more than two seconds behind the packets: `seconds`",
+    "on_time": "it has caught up",
+    "summary": "the last line: all that was counted, and what was captured and dropped on each interface",
+}
+"""The kinds of lines that `live --json` has beside happenings, with what they mean."""
+
 _PROGRESS_NS = 1_000_000_000
 """Nanoseconds between two lines about a snapshot that is being sent."""
 _LATE_SECONDS, _ON_TIME_SECONDS = 2.0, 1.0
@@ -185,8 +195,7 @@ def summary(snapshot: Snapshot) -> str:
     ]
     if snapshot.gaps:
         parts.append(f"{counted(snapshot.gaps, 'gap')}.")
-    kinds = ("leader", "election_begun", "rejection", "snapshot_ended", "restart")
-    told = [counted(snapshot.happened[kind], _NOUNS[kind]) for kind in kinds if snapshot.happened[kind]]
+    told = [_told(kind, snapshot.happened[kind]) for kind in _NOUNS if snapshot.happened[kind]]
     if told:
         parts.append(f"{', '.join(told)}.")
     violations = sum(times for (_, verdict), times in snapshot.findings.items() if verdict == "violation")
@@ -195,12 +204,17 @@ def summary(snapshot: Snapshot) -> str:
 
 
 _NOUNS = {
-    "leader": "leader",
-    "election_begun": "round of votes",
+    "leader": "leadership",
+    "election_begun": "candidacy",
     "rejection": "rejection",
-    "snapshot_ended": "snapshot",
+    "snapshot_begun": "snapshot",
     "restart": "restart",
 }
+_PLURALS = {"leader": "leaderships", "election_begun": "candidacies"}
+
+
+def _told(kind: str, times: int) -> str:
+    return f"{times:,} {_PLURALS[kind]}" if kind in _PLURALS and times > 1 else counted(times, _NOUNS[kind])
 
 
 def _name(name: int | str) -> str:
