@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from tests.cluster.dqlite import DqliteCluster
 from tests.cluster.needs import needs_clusters
+from tests.cluster.network import Network
 from tests.cluster.raft import Cluster
 from tests.cluster.servers import ServerError
 
-__all__ = ["Cluster", "ServerError", "needs_clusters"]
+__all__ = ["Cluster", "DqliteCluster", "Network", "ServerError", "needs_clusters"]

@@ -23,7 +23,7 @@ def built(source: str, *libraries: str) -> Path:
 
     Raises BuildError with what the compiler said.
     """
-    text = (HERE / source).read_bytes()
+    text = [path.read_bytes() for path in (HERE / source, *sorted(HERE.glob("*.h")))]
     libraries_flags = _output("pkg-config", "--cflags", "--libs", *libraries).split()
     versions = _output("pkg-config", "--modversion", *libraries)
     key = hashlib.sha256(repr((text, FLAGS, libraries_flags, versions)).encode()).hexdigest()[:16]

@@ -1,32 +1,22 @@
-"""A cluster of Raft servers on libraft, in a network of its own, and what its servers log."""
+"""A cluster of Raft servers on libraft."""
 
 from __future__ import annotations
 
-import json
-from contextlib import ExitStack
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tests.cluster.build import built
-from tests.cluster.network import Network
-from tests.cluster.servers import Server, ServerError
+from tests.cluster.rig import PORT, Rig
+from tests.cluster.servers import Server
 from tests.cluster.waiting import TIMEOUT, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
-    from types import TracebackType
+    from collections.abc import Collection
 
-PORT = 9000
-ROLES = ("voter", "standby", "spare")
-Record = dict[str, Any]
+    from tests.cluster.servers import Record
 
 
-class Cluster:
-    """Raft servers 1, 2, 3 ..., each in a namespace of its own, as a context manager that leaves nothing behind.
-
-    `network` is there from the beginning of the `with` block, so that a capture can begin before the first server.
-    """
+class Cluster(Rig[Server]):
+    """Servers of libraft with a state machine that counts, which do what they are told; see server.c."""
 
     def __init__(
         self,
@@ -37,13 +27,16 @@ class Cluster:
         threshold: int = 1024,
         trailing: int = 2048,
         snapshot_size: int = 4096,
+        ip_version: int = 4,
         switched: bool = False,
         seed: int = 0,
     ) -> None:
-        """`threshold` and `trailing` are entries: between snapshots, and kept behind one. The rest is `Network`'s."""
-        self.network = Network(switched=switched, seed=seed)
-        self.servers: dict[int, Server] = {}
-        """By id; those that were killed too."""
+        """`threshold` and `trailing` are entries: between snapshots, and kept behind one.
+
+        `ip_version` is that of the packets, 4 or 6; the addresses in configurations and handshakes have version 4
+        either way, as libraft 0.15 knows no others. The rest is `Network`'s.
+        """
+        super().__init__(switched=switched, seed=seed)
         self._options = {
             "heartbeat": heartbeat_ms,
             "election": election_ms,
@@ -52,20 +45,8 @@ class Cluster:
             "snapshot-size": snapshot_size,
         }
         self._flags = ["--pre-vote"] if pre_vote else []
-        self._addresses: dict[int, str] = {}
-        self._undo = ExitStack()
-
-    def __enter__(self) -> Cluster:
-        with ExitStack() as undo:
-            self.folder = Path(undo.enter_context(TemporaryDirectory(prefix="raft-")))
-            undo.enter_context(self.network)
-            self._undo = undo.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._undo.close()
+        if ip_version == 6:
+            self._flags += ["--ip6-network", "fd77::"]
 
     # Servers
 
@@ -82,47 +63,17 @@ class Cluster:
 
         `options` are options of the program that are other than the cluster's, as `snapshot_size=100`.
         """
+        self._ports[id_] = port
         folder = self.folder / str(id_)
-        folder.joinpath("data").mkdir(parents=True)
-        self.network.add(id_)
-        self._addresses[id_] = f"{self.network.ip(id_)}:{port}"
-        self.servers[id_] = Server(self._command(id_, bootstrap, options), folder)
-        self._undo.callback(self.servers[id_].kill)
-        self.servers[id_].start()
+        self._start_in_namespace(id_, Server(self._command(id_, bootstrap, options), folder))
 
     def restart(self, id_: int, *, port: int | None = None, **options: int) -> None:
         """Start a server again that was killed or stopped, with its data; it may get another port."""
         server = self.servers[id_]
         if port is not None:
-            self._addresses[id_] = f"{self.network.ip(id_)}:{port}"
+            self._ports[id_] = port
         server.command = self._command(id_, "", options)
         server.start()
-
-    def kill(self, id_: int) -> None:
-        """End a server with SIGKILL."""
-        self.servers[id_].kill()
-
-    def stop(self, id_: int) -> None:
-        """End a server with SIGTERM. Raises ServerError when it does not end as it should."""
-        code = self.servers[id_].stop()
-        if code != 0:
-            raise ServerError(f"server {id_} ended with {code}: {self.servers[id_].said}")
-
-    def pause(self, id_: int) -> None:
-        """Stop a server with SIGSTOP: its connections stay open."""
-        self.servers[id_].pause()
-
-    def resume(self, id_: int) -> None:
-        """Let a server go on that was paused."""
-        self.servers[id_].resume()
-
-    def address(self, id_: int) -> str:
-        """The address of a server, as configurations have it."""
-        return self._addresses.get(id_, f"{self.network.ip(id_)}:{PORT}")
-
-    def running(self) -> list[int]:
-        """The ids of the servers that can answer."""
-        return [id_ for id_, server in self.servers.items() if server.running and not server.paused]
 
     def state(self, id_: int) -> Record:
         """What a server says of itself: `state`, `term`, `leader` (0 for none), `commit_index`, `last_applied`,
@@ -137,10 +88,6 @@ class Cluster:
         states = [self.state(id_) for id_ in self.running() if among is None or id_ in among]
         leaders = [(state["term"], state["id"]) for state in states if state["state"] == "leader"]
         return max(leaders)[1] if leaders else None
-
-    def wait_for_leader(self, timeout: float = TIMEOUT, among: Collection[int] | None = None) -> int:
-        """The leader, as soon as there is one. Raises TimeoutError when there is none in so many seconds."""
-        return wait_for("a leader", lambda: self.leader(among), timeout)
 
     def wait_until_applied(self, timeout: float = TIMEOUT, among: Collection[int] | None = None) -> int:
         """Wait until some servers, or all that can answer, have applied all that the leader has; gives that index."""
@@ -196,27 +143,6 @@ class Cluster:
         """No more entries."""
         for id_ in self.running():
             self.servers[id_].do("load off")
-
-    # The network
-
-    def partition(self, group: Collection[int], how: str = "") -> None:
-        """Part some servers from all others, as `Network.partition` does."""
-        self.network.partition(group, how)
-
-    def heal(self) -> None:
-        """Undo all partitions, and all that a switch was told to do."""
-        self.network.heal()
-
-    # What the servers log
-
-    def log(self, id_: int, *events: str) -> list[Record]:
-        """What a server has logged until now, all of its runs; only these events, if some are named."""
-        return [record for record in self._records(id_) if not events or record["event"] in events]
-
-    def _records(self, id_: int) -> Iterable[Record]:
-        text = (self.folder / str(id_) / "log").read_bytes()
-        for line in text[: text.rfind(b"\n") + 1].splitlines():
-            yield json.loads(line)
 
     # How it is done
 

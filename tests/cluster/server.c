@@ -8,8 +8,9 @@
  *   --threshold N, --trailing N        entries before a snapshot is taken, and entries that are kept behind it
  *   --snapshot-size BYTES              size of the state machine's snapshot, 24 at least
  *   --in-flight N                      entries of the load that are not yet applied, at most
+ *   --ip6-network ADDRESS              speak IPv6 with the addresses that have the last byte of those of version 4
  *
- * The log is one JSON object a line, each written at once, with `t` in nanoseconds since the epoch and `event`.
+ * The log is that of truth.h, with what the server was told besides.
  * Commands come line by line, each is answered with one JSON object; roles are voter, standby and spare:
  *
  *   state | load RATE|max SIZE [IN_FLIGHT] | load off | apply N SIZE | barrier
@@ -18,19 +19,14 @@
  * The server ends on quit, SIGTERM, SIGINT, and when its standard input is a pipe and ends.
  */
 
-#include <fcntl.h>
+#include "truth.h"
+
+#include <arpa/inet.h>
+#include <dlfcn.h>
 #include <getopt.h>
-#include <inttypes.h>
-#include <raft.h>
 #include <raft/uv.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <time.h>
-#include <unistd.h>
 
 #define FNV_OFFSET UINT64_C(0xcbf29ce484222325)
 #define FNV_PRIME UINT64_C(0x100000001b3)
@@ -68,27 +64,11 @@ struct change {
 struct transfer {
     struct raft_transfer request;
     struct client *client;
-    raft_id asked;
 };
 
 struct barrier {
     struct raft_barrier request;
     struct client *client;
-};
-
-struct sending {
-    struct raft_io_send request;
-    struct raft_io_send *inner;
-    raft_io_send_cb done;
-    uint64_t number;
-};
-
-struct storing {
-    struct raft_io_snapshot_put request;
-    struct raft_io_snapshot_put *inner;
-    raft_io_snapshot_put_cb done;
-    raft_index index;
-    raft_term term;
 };
 
 static struct {
@@ -102,6 +82,8 @@ static struct {
     unsigned threshold, trailing;
     size_t snapshot_size;
     unsigned in_flight;
+    bool ip6;
+    struct in6_addr network;
 } options = {.heartbeat = 50,
              .election = 250,
              .install_timeout = 30000,
@@ -114,9 +96,6 @@ static struct {
 static uv_loop_t loop;
 static struct raft raft;
 static struct raft_io io;
-static struct raft_io real; /* The functions of libraft's own I/O, which ours call. */
-static raft_io_tick_cb raft_tick;
-static raft_io_recv_cb raft_recv;
 static struct raft_uv_transport transport;
 static struct raft_fsm fsm;
 static uv_pipe_t listener, lifeline;
@@ -124,14 +103,11 @@ static uv_signal_t terminate, interrupt;
 static uv_check_t check;
 static uv_timer_t pacer;
 static bool ending;
-static bool lifeline_used;
 
 /* The state machine: how many commands it took, and a digest of them in their order. */
 static struct {
     uint64_t commands;
     uint64_t digest;
-    bool restored; /* Since this was last looked at. */
-    size_t restored_size;
 } machine = {.digest = FNV_OFFSET};
 
 static struct {
@@ -144,48 +120,6 @@ static struct {
     uint64_t submitted;
     uint64_t applied, failed;
 } load;
-
-/* What the log last said. */
-static struct {
-    int state;
-    raft_id leader;
-    bool in_pre_vote;
-    raft_index commit, applied, configuration, uncommitted;
-    raft_term term;
-} known = {.state = -1};
-
-/* The log */
-
-static int log_fd = -1;
-static char record_line[1 << 16];
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
-}
-
-static void record(const char *event, const char *format, ...)
-{
-    va_list arguments;
-    size_t room = sizeof record_line - 3;
-    int n = snprintf(record_line, room, "{\"t\":%" PRIu64 ",\"event\":\"%s\"%s", now_ns(), event, *format ? "," : "");
-    va_start(arguments, format);
-    int more = vsnprintf(record_line + n, room - (size_t)n, format, arguments);
-    va_end(arguments);
-    if (more < 0 || (size_t)more >= room - (size_t)n) {
-        fprintf(stderr, "a record of %s is too long\n", event);
-        abort();
-    }
-    n += more;
-    memcpy(record_line + n, "}\n", 2);
-    /* One write for a line: what kills the server does not cut it. */
-    if (write(log_fd, record_line, (size_t)n + 2) != n + 2) {
-        perror("log");
-        abort();
-    }
-}
 
 static void fail(const char *what, const char *why)
 {
@@ -206,18 +140,6 @@ static void check_raft(const char *what, int status)
     }
 }
 
-static const char *state_name(int state)
-{
-    static const char *names[] = {"unavailable", "follower", "candidate", "leader"};
-    return names[state];
-}
-
-static const char *role_name(int role)
-{
-    static const char *names[] = {"standby", "voter", "spare"};
-    return names[role];
-}
-
 static int role_number(const char *name)
 {
     for (int role = RAFT_STANDBY; role <= RAFT_SPARE; role++) {
@@ -226,260 +148,34 @@ static int role_number(const char *name)
     return -1;
 }
 
-static const char *boolean(bool value)
+/* IPv6, which libraft 0.15 does not speak: what it calls in libuv gets another address instead */
+
+static const struct sockaddr *translated(const struct sockaddr *address, struct sockaddr_in6 *other)
 {
-    return value ? "true" : "false";
+    const struct sockaddr_in *given = (const struct sockaddr_in *)address;
+    if (!options.ip6 || address->sa_family != AF_INET) return address;
+    memset(other, 0, sizeof *other);
+    other->sin6_family = AF_INET6;
+    other->sin6_port = given->sin_port;
+    other->sin6_addr = options.network;
+    other->sin6_addr.s6_addr[15] = (uint8_t)ntohl(given->sin_addr.s_addr);
+    return (const struct sockaddr *)other;
 }
 
-static const char *configuration_text(const struct raft_configuration *configuration)
+int uv_tcp_bind(uv_tcp_t *handle, const struct sockaddr *address, unsigned flags)
 {
-    static char text[1 << 14];
-    size_t used = 0;
-    text[0] = '\0';
-    for (unsigned i = 0; i < configuration->n && used < sizeof text; i++) {
-        const struct raft_server *server = &configuration->servers[i];
-        used += (size_t)snprintf(text + used, sizeof text - used, "%s{\"id\":%llu,\"address\":\"%s\",\"role\":\"%s\"}",
-                                 i ? "," : "", server->id, server->address, role_name(server->role));
-    }
-    return text;
+    struct sockaddr_in6 other;
+    int (*next)(uv_tcp_t *, const struct sockaddr *, unsigned);
+    *(void **)&next = dlsym(RTLD_NEXT, "uv_tcp_bind");
+    return next(handle, translated(address, &other), flags);
 }
 
-/* Say that the state machine was restored, as soon as libraft's indexes tell from what. */
-static void observe_restored(void)
+int uv_tcp_connect(uv_connect_t *request, uv_tcp_t *handle, const struct sockaddr *address, uv_connect_cb done)
 {
-    if (!machine.restored) return;
-    machine.restored = false;
-    record("snapshot_restored", "\"index\":%llu,\"bytes\":%zu,\"commands\":%" PRIu64, raft.last_applied,
-           machine.restored_size, machine.commands);
-}
-
-/* Log what has changed since the last look. */
-static void observe(void)
-{
-    observe_restored();
-    raft_id leader = 0;
-    const char *address;
-    int state = raft_state(&raft);
-    if (state != RAFT_UNAVAILABLE) raft_leader(&raft, &leader, &address);
-    bool in_pre_vote = state == RAFT_CANDIDATE && raft.candidate_state.in_pre_vote;
-    if (state != known.state || leader != known.leader || in_pre_vote != known.in_pre_vote ||
-        raft.current_term != known.term) {
-        known.state = state;
-        known.leader = leader;
-        known.in_pre_vote = in_pre_vote;
-        known.term = raft.current_term;
-        record("state", "\"state\":\"%s\",\"term\":%llu,\"leader\":%llu,\"in_pre_vote\":%s", state_name(state),
-               raft.current_term, leader, boolean(in_pre_vote));
-    }
-    if (raft.configuration_index != known.configuration || raft.configuration_uncommitted_index != known.uncommitted) {
-        known.configuration = raft.configuration_index;
-        known.uncommitted = raft.configuration_uncommitted_index;
-        record("configuration", "\"index\":%llu,\"uncommitted_index\":%llu,\"servers\":[%s]", known.configuration,
-               known.uncommitted, configuration_text(&raft.configuration));
-    }
-    if (raft.commit_index != known.commit) {
-        known.commit = raft.commit_index;
-        record("committed", "\"index\":%llu", known.commit);
-    }
-    if (raft.last_applied != known.applied) {
-        known.applied = raft.last_applied;
-        record("applied", "\"index\":%llu,\"commands\":%" PRIu64, known.applied, machine.commands);
-    }
-}
-
-/* The messages */
-
-static const char *message_name(unsigned type)
-{
-    static const char *names[] = {"unknown",     "append_entries",      "append_entries_result",
-                                  "request_vote", "request_vote_result", "install_snapshot",
-                                  "timeout_now"};
-    return names[type <= RAFT_IO_TIMEOUT_NOW ? type : 0];
-}
-
-static const char *tribool(raft_tribool value)
-{
-    return value == raft_tribool_unknown ? "null" : boolean(value == raft_tribool_true);
-}
-
-static size_t entries_bytes(const struct raft_append_entries *append)
-{
-    size_t bytes = 0;
-    for (unsigned i = 0; i < append->n_entries; i++) bytes += append->entries[i].buf.len;
-    return bytes;
-}
-
-static const char *message_text(const struct raft_message *message)
-{
-    static char text[1 << 14];
-    const struct raft_append_entries *append = &message->append_entries;
-    const struct raft_append_entries_result *result = &message->append_entries_result;
-    const struct raft_request_vote *ask = &message->request_vote;
-    const struct raft_request_vote_result *vote = &message->request_vote_result;
-    const struct raft_install_snapshot *install = &message->install_snapshot;
-    const struct raft_timeout_now *timeout = &message->timeout_now;
-    int n = snprintf(text, sizeof text, "\"peer\":%llu,\"type\":\"%s\"", message->server_id,
-                     message_name(message->type));
-    char *rest = text + n;
-    size_t room = sizeof text - (size_t)n;
-    switch (message->type) {
-        case RAFT_IO_APPEND_ENTRIES:
-            snprintf(rest, room,
-                     ",\"term\":%llu,\"prev_log_index\":%llu,\"prev_log_term\":%llu,\"leader_commit\":%llu,"
-                     "\"n_entries\":%u,\"bytes\":%zu",
-                     append->term, append->prev_log_index, append->prev_log_term, append->leader_commit,
-                     append->n_entries, entries_bytes(append));
-            break;
-        case RAFT_IO_APPEND_ENTRIES_RESULT:
-            snprintf(rest, room, ",\"term\":%llu,\"rejected\":%llu,\"last_log_index\":%llu", result->term,
-                     result->rejected, result->last_log_index);
-            break;
-        case RAFT_IO_REQUEST_VOTE:
-            snprintf(rest, room,
-                     ",\"term\":%llu,\"candidate_id\":%llu,\"last_log_index\":%llu,\"last_log_term\":%llu,"
-                     "\"disrupt_leader\":%s,\"pre_vote\":%s",
-                     ask->term, ask->candidate_id, ask->last_log_index, ask->last_log_term,
-                     boolean(ask->disrupt_leader), boolean(ask->pre_vote));
-            break;
-        case RAFT_IO_REQUEST_VOTE_RESULT:
-            snprintf(rest, room, ",\"term\":%llu,\"vote_granted\":%s,\"pre_vote\":%s", vote->term,
-                     boolean(vote->vote_granted), tribool(vote->pre_vote));
-            break;
-        case RAFT_IO_INSTALL_SNAPSHOT:
-            snprintf(rest, room,
-                     ",\"term\":%llu,\"last_index\":%llu,\"last_term\":%llu,\"conf_index\":%llu,\"bytes\":%zu,"
-                     "\"servers\":[%s]",
-                     install->term, install->last_index, install->last_term, install->conf_index, install->data.len,
-                     configuration_text(&install->conf));
-            break;
-        case RAFT_IO_TIMEOUT_NOW:
-            snprintf(rest, room, ",\"term\":%llu,\"last_log_index\":%llu,\"last_log_term\":%llu", timeout->term,
-                     timeout->last_log_index, timeout->last_log_term);
-            break;
-        default:
-            break;
-    }
-    return text;
-}
-
-/* The I/O functions that stand between libraft's logic and its I/O */
-
-static void sent(struct raft_io_send *request, int status)
-{
-    struct sending *sending = request->data;
-    struct raft_io_send *inner = sending->inner;
-    raft_io_send_cb done = sending->done;
-    record("sent", "\"number\":%" PRIu64 ",\"status\":%d", sending->number, status);
-    free(sending);
-    if (done != NULL) done(inner, status);
-}
-
-static int io_send(struct raft_io *self, struct raft_io_send *request, const struct raft_message *message,
-                   raft_io_send_cb done)
-{
-    static uint64_t number;
-    observe();
-    struct sending *sending = malloc(sizeof *sending);
-    if (sending == NULL) return RAFT_NOMEM;
-    sending->inner = request;
-    sending->done = done;
-    sending->number = ++number;
-    sending->request.data = sending;
-    record("send", "\"number\":%" PRIu64 ",%s", number, message_text(message));
-    uint64_t ours = number;
-    int status = real.send(self, &sending->request, message, sent);
-    if (status != 0) {
-        free(sending);
-        record("sent", "\"number\":%" PRIu64 ",\"status\":%d", ours, status);
-    }
-    return status;
-}
-
-static void io_recv(struct raft_io *self, struct raft_message *message)
-{
-    record("received", "%s", message_text(message));
-    raft_recv(self, message);
-    observe();
-}
-
-static void io_tick(struct raft_io *self)
-{
-    raft_tick(self);
-    observe();
-}
-
-static int io_start(struct raft_io *self, unsigned milliseconds, raft_io_tick_cb tick, raft_io_recv_cb receive)
-{
-    raft_tick = tick;
-    raft_recv = receive;
-    return real.start(self, milliseconds, io_tick, io_recv);
-}
-
-/* The term that was stored last. While libraft starts an election, its own copy is still the one before. */
-static raft_term stored_term;
-
-static int io_set_term(struct raft_io *self, raft_term term)
-{
-    int status = real.set_term(self, term);
-    if (status == 0) {
-        record("term", "\"old\":%llu,\"new\":%llu", raft.current_term, term);
-        stored_term = term;
-    }
-    return status;
-}
-
-static int io_set_vote(struct raft_io *self, raft_id id)
-{
-    int status = real.set_vote(self, id);
-    raft_term term = stored_term ? stored_term : raft.current_term;
-    if (status == 0) record("voted", "\"term\":%llu,\"for\":%llu", term, id);
-    return status;
-}
-
-static int io_truncate(struct raft_io *self, raft_index index)
-{
-    record("truncated", "\"from\":%llu", index);
-    return real.truncate(self, index);
-}
-
-static void stored(struct raft_io_snapshot_put *request, int status)
-{
-    struct storing *storing = request->data;
-    struct raft_io_snapshot_put *inner = storing->inner;
-    raft_io_snapshot_put_cb done = storing->done;
-    record("snapshot_stored", "\"index\":%llu,\"term\":%llu,\"status\":%d", storing->index, storing->term, status);
-    free(storing);
-    done(inner, status);
-    observe();
-}
-
-static int io_snapshot_put(struct raft_io *self, unsigned trailing, struct raft_io_snapshot_put *request,
-                           const struct raft_snapshot *snapshot, raft_io_snapshot_put_cb done)
-{
-    struct storing *storing = malloc(sizeof *storing);
-    if (storing == NULL) return RAFT_NOMEM;
-    storing->inner = request;
-    storing->done = done;
-    storing->index = snapshot->index;
-    storing->term = snapshot->term;
-    storing->request.data = storing;
-    int status = real.snapshot_put(self, trailing, &storing->request, snapshot, stored);
-    if (status != 0) {
-        record("snapshot_stored", "\"index\":%llu,\"term\":%llu,\"status\":%d", storing->index, storing->term, status);
-        free(storing);
-    }
-    return status;
-}
-
-static void interpose(void)
-{
-    real = io;
-    io.start = io_start;
-    io.send = io_send;
-    io.set_term = io_set_term;
-    io.set_vote = io_set_vote;
-    io.truncate = io_truncate;
-    io.snapshot_put = io_snapshot_put;
+    struct sockaddr_in6 other;
+    int (*next)(uv_connect_t *, uv_tcp_t *, const struct sockaddr *, uv_connect_cb);
+    *(void **)&next = dlsym(RTLD_NEXT, "uv_tcp_connect");
+    return next(request, handle, translated(address, &other), done);
 }
 
 /* The state machine */
@@ -527,8 +223,6 @@ static int machine_snapshot(struct raft_fsm *self, struct raft_buffer *buffers[]
     fill(bytes + SNAPSHOT_HEAD, size - SNAPSHOT_HEAD, machine.digest);
     (*buffers)[0].base = bytes;
     (*buffers)[0].len = size;
-    record("snapshot_taken", "\"index\":%llu,\"term\":%llu,\"bytes\":%zu,\"commands\":%" PRIu64,
-           raft.snapshot.pending.index, raft.snapshot.pending.term, size, machine.commands);
     return 0;
 }
 
@@ -541,8 +235,6 @@ static int machine_restore(struct raft_fsm *self, struct raft_buffer *buffer)
     if (head[0] != buffer->len) return RAFT_MALFORMED;
     machine.commands = head[1];
     machine.digest = head[2];
-    machine.restored = true;
-    machine.restored_size = buffer->len;
     raft_free(buffer->base);
     return 0;
 }
@@ -751,9 +443,7 @@ static void transferred(struct raft_transfer *request)
 {
     struct transfer *transfer = request->data;
     struct client *client = transfer->client;
-    raft_id leader = 0;
-    const char *address;
-    if (raft_state(&raft) != RAFT_UNAVAILABLE) raft_leader(&raft, &leader, &address);
+    raft_id leader = leader_id(&raft);
     bool done = leader != 0 && leader == transfer->request.id;
     record("transfer_done", "\"to\":%llu,\"leader\":%llu,\"ok\":%s", transfer->request.id, leader, boolean(done));
     answer(client, "{\"ok\":%s,\"leader\":%llu,\"error\":\"%s\"}", boolean(done), leader, done ? "" : "no transfer");
@@ -821,17 +511,13 @@ static void command_change(struct client *client, const char *kind, raft_id id, 
 
 static void command_state(struct client *client)
 {
-    raft_id leader = 0;
-    const char *address;
-    int state = raft_state(&raft);
-    if (state != RAFT_UNAVAILABLE) raft_leader(&raft, &leader, &address);
     answer(client,
            "{\"ok\":true,\"id\":%llu,\"state\":\"%s\",\"term\":%llu,\"leader\":%llu,\"voted_for\":%llu,"
            "\"commit_index\":%llu,\"last_applied\":%llu,\"last_index\":%llu,\"commands\":%" PRIu64
            ",\"digest\":\"%016" PRIx64 "\",\"load_applied\":%" PRIu64 ",\"load_failed\":%" PRIu64
            ",\"configuration_index\":%llu,\"servers\":[%s]}",
-           raft.id, state_name(state), raft.current_term, leader, raft.voted_for, raft.commit_index, raft.last_applied,
-           raft_last_index(&raft), machine.commands, machine.digest, load.applied, load.failed,
+           raft.id, state_name(raft_state(&raft)), raft.current_term, leader_id(&raft), raft.voted_for, raft.commit_index,
+           raft.last_applied, raft_last_index(&raft), machine.commands, machine.digest, load.applied, load.failed,
            raft.configuration_index, configuration_text(&raft.configuration));
 }
 
@@ -960,7 +646,7 @@ static void finish(void)
 {
     if (ending) return;
     ending = true;
-    record("stopping", "");
+    record("stopping", "\"applied\":%llu", raft.last_applied);
     raft_close(&raft, raft_closed);
 }
 
@@ -1019,6 +705,7 @@ static void parse(int n, char **arguments)
         {"pre-vote", 0, NULL, 'p'},     {"heartbeat", 1, NULL, 'h'},     {"election", 1, NULL, 'e'},
         {"threshold", 1, NULL, 't'},    {"trailing", 1, NULL, 'r'},      {"install-timeout", 1, NULL, 'I'},
         {"connect-retry", 1, NULL, 'R'}, {"snapshot-size", 1, NULL, 's'}, {"in-flight", 1, NULL, 'f'},
+        {"ip6-network", 1, NULL, '6'},
         {NULL, 0, NULL, 0}};
     int option;
     while ((option = getopt_long(n, arguments, "", known_options, NULL)) != -1) {
@@ -1037,14 +724,17 @@ static void parse(int n, char **arguments)
             case 'R': options.connect_retry = (unsigned)number(optarg); break;
             case 's': options.snapshot_size = number(optarg); break;
             case 'f': options.in_flight = (unsigned)number(optarg); break;
+            case '6':
+                options.ip6 = inet_pton(AF_INET6, optarg, &options.network) == 1;
+                if (!options.ip6) fail(optarg, "no IPv6 address");
+                break;
             case 'l':
-                log_fd = open(optarg, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-                if (log_fd < 0) fail(optarg, strerror(errno));
+                if (truth_open(optarg) != 0) fail(optarg, strerror(errno));
                 break;
             default: exit(1);
         }
     }
-    if (optind != n || options.id == 0 || !options.address || !options.directory || !options.control || log_fd < 0) {
+    if (optind != n || options.id == 0 || !options.address || !options.directory || !options.control || truth.fd < 0) {
         fail("usage", "--id, --address, --directory, --control and --log are needed, and no other arguments");
     }
     if (options.snapshot_size < SNAPSHOT_HEAD) options.snapshot_size = SNAPSHOT_HEAD;
@@ -1063,7 +753,6 @@ static void bootstrap(void)
     }
     int status = raft_bootstrap(&raft, &configuration);
     if (status != RAFT_CANTBOOTSTRAP) check_raft("bootstrap", status);
-    record("bootstrap", "\"done\":%s,\"servers\":[%s]", boolean(status == 0), configuration_text(&configuration));
     raft_configuration_close(&configuration);
 }
 
@@ -1071,11 +760,11 @@ static void start_raft(void)
 {
     check_raft("transport", raft_uv_tcp_init(&transport, &loop));
     check_raft("I/O", raft_uv_init(&io, &loop, options.directory, &transport));
-    interpose();
     fsm.version = 1;
     fsm.apply = machine_apply;
     fsm.snapshot = machine_snapshot;
     fsm.restore = machine_restore;
+    truth_watch(&raft, &io, &fsm);
     check_raft("init", raft_init(&raft, &io, &fsm, options.id, options.address));
     raft_uv_set_segment_size(&io, 1 << 20);
     raft_uv_set_connect_retry_delay(&io, options.connect_retry);
@@ -1092,16 +781,13 @@ static void start_raft(void)
            options.id, options.address, getpid(), boolean(options.pre_vote), options.heartbeat, options.election,
            options.threshold, options.trailing, options.snapshot_size);
     check_raft("start", raft_start(&raft));
-    record("loaded", "\"term\":%llu,\"voted_for\":%llu,\"last_index\":%llu", raft.current_term, raft.voted_for,
-           raft_last_index(&raft));
     observe();
 }
 
 static void start_lifeline(void)
 {
     struct stat status;
-    lifeline_used = fstat(STDIN_FILENO, &status) == 0 && S_ISFIFO(status.st_mode);
-    if (!lifeline_used) return;
+    if (fstat(STDIN_FILENO, &status) != 0 || !S_ISFIFO(status.st_mode)) return;
     check_uv("standard input", uv_pipe_init(&loop, &lifeline, 0));
     check_uv("standard input", uv_pipe_open(&lifeline, STDIN_FILENO));
     check_uv("standard input", uv_read_start((uv_stream_t *)&lifeline, lifeline_allocate, lifeline_read));
@@ -1130,6 +816,6 @@ int main(int n, char **arguments)
     uv_run(&loop, UV_RUN_DEFAULT);
     check_uv("end", uv_loop_close(&loop));
     unlink(options.control);
-    record("stopped", "");
+    record("stopped", "\"pid\":%d", getpid());
     return 0;
 }
