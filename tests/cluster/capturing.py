@@ -43,7 +43,7 @@ class Capture:
             errors = undo.enter_context(self.path.with_suffix(".log").open("w+"))
             arguments = ["-i", self._interface, "-w", str(self.path), "-s", "0", "-B", str(BUFFER_KIB)]
             process = subprocess.Popen(
-                [*self._command, "tcpdump", *arguments, "-U", "-Z", "root"],
+                [*self._command, "tcpdump", *arguments, "-U", "-Z", "root", "--time-stamp-precision=nano"],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tests.cluster.build import built
 from tests.cluster.dqlite_client import Client, DqliteError
-from tests.cluster.rig import PORT, Rig
+from tests.cluster.rig import INSTALL_TIMEOUT_MS, PORT, Rig
 from tests.cluster.servers import Program
 from tests.cluster.waiting import TIMEOUT, wait_for
 
@@ -45,16 +45,22 @@ class DqliteCluster(Rig[Node]):
         latency_ms: int = 20,
         threshold: int = 1024,
         trailing: int = 8192,
+        install_timeout_ms: int = INSTALL_TIMEOUT_MS,
         switched: bool = False,
         seed: int = 0,
     ) -> None:
         """`latency_ms` is what dqlite computes its timeouts from: an election after 15 times that, at least.
 
         `threshold` and `trailing` are entries: between snapshots, and kept behind one, which dqlite wants to be as many
-        at least. The rest is `Network`'s.
+        at least. After `install_timeout_ms` a leader sends a snapshot again. The rest is `Network`'s.
         """
         super().__init__(switched=switched, seed=seed)
-        self._options = {"latency": latency_ms, "threshold": threshold, "trailing": trailing}
+        self._options = {
+            "latency": latency_ms,
+            "threshold": threshold,
+            "trailing": trailing,
+            "install-timeout": install_timeout_ms,
+        }
 
     def start(self, nodes: int = 3) -> int:
         """Start a cluster of so many voters, and give the id of its leader, which is 1: it makes the cluster."""

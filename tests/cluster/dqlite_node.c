@@ -4,6 +4,7 @@
  *
  *   --latency MS                    of the network: heartbeats come each 1.5 times that, elections after 15 times
  *   --threshold N, --trailing N     entries before a snapshot is taken, and entries that are kept behind it
+ *   --install-timeout MS            after which a leader sends a snapshot again
  *
  * The node 1 makes the cluster, with itself alone; the others wait until a client adds them. The log is that of truth.h.
  * The node ends on SIGTERM, SIGINT, and when its standard input is a pipe and ends.
@@ -23,8 +24,8 @@ static struct {
     unsigned long long id;
     const char *address;
     const char *directory;
-    unsigned latency, threshold, trailing;
-} options = {.latency = 20, .threshold = 1024, .trailing = 8192};
+    unsigned latency, threshold, trailing, install_timeout;
+} options = {.latency = 20, .threshold = 1024, .trailing = 8192, .install_timeout = 30000};
 
 static void fail(const char *what, const char *why)
 {
@@ -39,7 +40,9 @@ int raft_init(struct raft *raft, struct raft_io *io, struct raft_fsm *fsm, raft_
     *(void **)&next = dlsym(RTLD_NEXT, "raft_init");
     if (next == NULL) fail("raft_init", dlerror());
     truth_watch(raft, io, fsm);
-    return next(raft, io, fsm, id, address);
+    int status = next(raft, io, fsm, id, address);
+    if (status == 0) raft_set_install_snapshot_timeout(raft, options.install_timeout);
+    return status;
 }
 
 static unsigned long long number(const char *text)
@@ -54,7 +57,8 @@ static void parse(int n, char **arguments)
 {
     static const struct option known_options[] = {
         {"id", 1, NULL, 'i'},      {"address", 1, NULL, 'a'},   {"directory", 1, NULL, 'd'}, {"log", 1, NULL, 'l'},
-        {"latency", 1, NULL, 'L'}, {"threshold", 1, NULL, 't'}, {"trailing", 1, NULL, 'r'},  {NULL, 0, NULL, 0}};
+        {"latency", 1, NULL, 'L'}, {"threshold", 1, NULL, 't'}, {"trailing", 1, NULL, 'r'},  {"install-timeout", 1, NULL, 'I'},
+        {NULL, 0, NULL, 0}};
     int option;
     while ((option = getopt_long(n, arguments, "", known_options, NULL)) != -1) {
         switch (option) {
@@ -64,6 +68,7 @@ static void parse(int n, char **arguments)
             case 'L': options.latency = (unsigned)number(optarg); break;
             case 't': options.threshold = (unsigned)number(optarg); break;
             case 'r': options.trailing = (unsigned)number(optarg); break;
+            case 'I': options.install_timeout = (unsigned)number(optarg); break;
             case 'l':
                 if (truth_open(optarg) != 0) fail(optarg, strerror(errno));
                 break;

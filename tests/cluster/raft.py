@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.cluster.build import built
-from tests.cluster.rig import PORT, Rig
+from tests.cluster.rig import INSTALL_TIMEOUT_MS, PORT, Rig
 from tests.cluster.servers import Server
 from tests.cluster.waiting import TIMEOUT, wait_for
 
@@ -27,14 +27,16 @@ class Cluster(Rig[Server]):
         threshold: int = 1024,
         trailing: int = 2048,
         snapshot_size: int = 4096,
+        install_timeout_ms: int = INSTALL_TIMEOUT_MS,
         ip_version: int = 4,
         switched: bool = False,
         seed: int = 0,
     ) -> None:
         """`threshold` and `trailing` are entries: between snapshots, and kept behind one.
 
-        `ip_version` is that of the packets, 4 or 6; the addresses in configurations and handshakes have version 4
-        either way, as libraft 0.15 knows no others. The rest is `Network`'s.
+        After `install_timeout_ms` a leader sends a snapshot again. `ip_version` is that of the packets, 4 or 6; the
+        addresses in configurations and handshakes have version 4 either way, as libraft 0.15 knows no others. The rest
+        is `Network`'s.
         """
         super().__init__(switched=switched, seed=seed)
         self._options = {
@@ -43,6 +45,7 @@ class Cluster(Rig[Server]):
             "threshold": threshold,
             "trailing": trailing,
             "snapshot-size": snapshot_size,
+            "install-timeout": install_timeout_ms,
         }
         self._flags = ["--pre-vote"] if pre_vote else []
         if ip_version == 6:

@@ -68,6 +68,11 @@ class Switch:
         with self._process:
             self._process.kill()
 
+    @property
+    def pid(self) -> int:
+        """Of the process that forwards."""
+        return self._process.pid
+
     def add_port(self, host: int, interface: str, mac: str) -> None:
         """Connect a host, which has this hardware address."""
         self._do("port", host=host, interface=interface, mac=mac)
