@@ -248,9 +248,14 @@ def test_group_that_is_parted_goes_on_among_itself() -> None:
         cluster.partition([leader, friend])
         parted = time.time_ns()
         cluster.wait_for_leader(among=rest)
-        peers = {r["peer"] for r in cluster.log(friend, "received") if r["t"] > parted + 10_000_000}
-        assert peers <= {leader}
-        assert any(r["peer"] == leader for r in cluster.log(friend, "received") if r["t"] > parted)
+        wait_for("a word from the leader", lambda: leader in heard(cluster, friend, parted))
+        assert heard(cluster, friend, parted + 10_000_000) <= {leader}
+        assert heard(cluster, leader, parted + 10_000_000) <= {friend}
+
+
+def heard(cluster: Cluster, id_: int, since_ns: int) -> set[int]:
+    """Those whose messages a server received from then on."""
+    return {record["peer"] for record in cluster.log(id_, "received") if record["t"] > since_ns}
 
 
 def test_one_direction_is_cut_and_the_other_is_not() -> None:

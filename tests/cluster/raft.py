@@ -54,12 +54,12 @@ class Cluster(Rig[Server]):
     # Servers
 
     def start(self, servers: int = 3, **options: int) -> int:
-        """Start a cluster of so many voters, wait for its leader and give its id."""
+        """Start a cluster of so many voters, wait until all of them follow the same leader, and give its id."""
         ids = range(1, servers + 1)
         bootstrap = ",".join(f"{id_}={self.address(id_)}=voter" for id_ in ids)
         for id_ in ids:
             self.spawn(id_, bootstrap=bootstrap, **options)
-        return self.wait_for_leader()
+        return wait_for("a leader that all follow", self._leader_of_all)
 
     def spawn(self, id_: int, *, port: int = PORT, bootstrap: str = "", **options: int) -> None:
         """Start a server that is in no configuration yet, unless `bootstrap` is one: it waits to be added.
@@ -161,6 +161,10 @@ class Cluster(Rig[Server]):
             *self._flags,
             *(text for name, value in given.items() for text in (f"--{name}", str(value))),
         ]
+
+    def _leader_of_all(self) -> int | None:
+        found = {(state["term"], state["leader"]) for state in map(self.state, self.running())}
+        return found.pop()[1] or None if len(found) == 1 else None
 
     def _leader_does(self, command: str) -> Record:
         return self.servers[self.wait_for_leader()].do(command)
