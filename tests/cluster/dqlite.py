@@ -145,16 +145,20 @@ class DqliteCluster(Rig[Node]):
             return _select(self.folder / folder / DATABASE, sql)
 
     def wait_until_applied(self, timeout: float = TIMEOUT, among: Collection[int] | None = None) -> int:
-        """Wait until some nodes, or all that can answer, have applied the same entries; gives the last one's index."""
-
-        def same() -> int | None:
-            found = {self._applied(id_) for id_ in (among or self.running())}
-            return found.pop() if len(found) == 1 else None
-
-        return wait_for("the same applied index everywhere", same, timeout)
+        """Wait until some nodes, or all that can answer, have applied what any of them has now; gives that index."""
+        nodes = among or self.running()
+        for id_ in nodes:
+            self._leader_of(id_)  # behind a node's answer, its log has all that it did before
+        index = max(self._applied(id_) for id_ in nodes)
+        wait_for(f"index {index} everywhere", lambda: all(self._applied(id_) >= index for id_ in nodes), timeout)
+        return index
 
     def _applied(self, id_: int) -> int:
-        return max((record["index"] for record in self.log(id_, "applied")), default=0)
+        """The index up to which a node has applied entries since it was started last."""
+        index = 0
+        for record in self.log(id_, "started", "applied"):
+            index = record.get("index", 0)
+        return index
 
     def _leader_of(self, id_: int) -> int:
         with suppress(DqliteError, OSError), self.connect(id_) as client:

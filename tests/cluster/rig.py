@@ -84,6 +84,21 @@ class Rig(Generic[AnyProgram]):
         """The leader, as soon as there is one. Raises TimeoutError when there is none in so many seconds."""
         return wait_for("a leader", lambda: self.leader(among), timeout)
 
+    def is_left_behind(self, id_: int, last: int, trailing: int) -> bool:
+        """Whether a server that does not run, with entries up to `last`, can only be brought up to date by a snapshot.
+
+        Its leader must have stored one that leaves no entry in the log that this server needs: `trailing` are left.
+        And messages with such entries may be waiting for the server, until others take their place: libraft keeps the
+        three newest when it cannot connect. So a heartbeat must have been given up that was sent later than that.
+        """
+        leader = self.wait_for_leader()
+        stored = [r["t"] for r in self.log(leader, "snapshot_stored") if r["index"] - trailing > last]
+        if not stored:
+            return False
+        sent = [r for r in self.log(leader, "send") if r["peer"] == id_ and r["t"] > stored[0]]
+        heartbeats = {r["number"] for r in sent if r["type"] == "append_entries" and not r["n_entries"]}
+        return any(r["number"] in heartbeats and r["status"] for r in self.log(leader, "sent") if r["t"] > stored[0])
+
     def partition(self, group: Collection[int], how: str = "") -> None:
         """Part some servers from all others, as `Network.partition` does."""
         self.network.partition(group, how)
