@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 pytestmark = needs_clusters()
 
+SLACK_NS = 50_000_000
+"""What was under way when servers were parted has come by then, and no election is over."""
 OURS = f"raft-{os.getpid()}-"
 """How the namespaces of this process's networks begin."""
 
@@ -234,9 +236,9 @@ def test_parted_leader_is_heard_of_no_more(way: str) -> None:
         cluster.servers[new].do("apply 5 64")
         wait_for("the end of its leadership", lambda: cluster.state(old)["state"] != "leader")
         assert cluster.state(old)["commands"] == 5
-        healing = time.time_ns()
+        assert not heard(cluster, old, parted + SLACK_NS)
+        assert heard(cluster, new, parted + SLACK_NS) == rest - {new}
         cluster.heal()
-        assert not [r for r in cluster.log(old, "received") if parted + 10_000_000 < r["t"] < healing]
         cluster.apply(1)
         cluster.wait_until_applied()
         assert {cluster.state(id_)["commands"] for id_ in (1, 2, 3)} == {11}
@@ -252,8 +254,8 @@ def test_group_that_is_parted_goes_on_among_itself() -> None:
         parted = time.time_ns()
         cluster.wait_for_leader(among=rest)
         wait_for("a word from the leader", lambda: leader in heard(cluster, friend, parted))
-        assert heard(cluster, friend, parted + 10_000_000) <= {leader}
-        assert heard(cluster, leader, parted + 10_000_000) <= {friend}
+        assert heard(cluster, friend, parted + SLACK_NS) <= {leader}
+        assert heard(cluster, leader, parted + SLACK_NS) <= {friend}
 
 
 def heard(cluster: Cluster, id_: int, since_ns: int) -> set[int]:
