@@ -8,9 +8,7 @@ import pytest
 
 from raft_dissect.auditing import audit
 from tests import captures
-from tests.audits import accusations, of_scenario, times_held, violation
-from tests.audits import accused as accused_in
-from tests.mutations import transcript
+from tests.audits import accusations, of_scenario, times_held
 
 if TYPE_CHECKING:
     from raft_dissect.audit import Finding
@@ -83,17 +81,6 @@ SHRINKS = """
 def test_what_is_acknowledged_does_not_shrink(release: str, last: int, severities: list[str]) -> None:
     found = three(SHRINKS.replace("{last}", str(last)), "MON-05", release=release)
     assert [finding.severity for finding in found] == severities
-
-
-def test_an_acknowledgement_in_a_real_capture_that_takes_back_another_is_found() -> None:
-    talk = transcript("s3-cowsql-0.22.1.pcap").copy()
-    answers = talk.all("AppendEntriesResult", rejected=0)
-    answer = next(each for each in reversed(answers) if each.fields["last_log_index"] > 20)
-    before = [each for each in answers if each.channel is answer.channel and each.time_ns < answer.time_ns]
-    assert before[-1].fields["last_log_index"] > 1
-    answer.set(last_log_index=1)
-    found = [f for f in accused_in(talk) if f.rule == "MON-05"]
-    assert found == [violation("MON-05", talk, answer)]
 
 
 @pytest.mark.parametrize("file", captures.CLEAR)
