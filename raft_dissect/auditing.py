@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class AuditBuilder:
     """Takes the batches of a dissection, and judges the clusters in them.
 
-    The data of entries is compared when the dissection was made with `digest_entries`.
+    The data of entries and of snapshots is compared when the dissection was made with `digest_data`.
     """
 
     def __init__(self, off: Collection[str] = (), told: Callable[[Finding], None] | None = None) -> None:
@@ -57,7 +57,7 @@ def audit(
 
     `off` are the ids of rules that are not asked; the other arguments and the errors are those of `messages`.
     """
-    dissection = Dissection(source, ports=ports, layout=layout, digest_entries=True)
+    dissection = Dissection(source, ports=ports, layout=layout, digest_data=True)
     builder = AuditBuilder(off)
     for batch in dissection.batches():
         builder.feed(batch)

@@ -54,16 +54,16 @@ class Dissection:
         layout: str | None = None,
         keep_payload: bool = False,
         hash_payload: bool = False,
-        digest_entries: bool = False,
+        digest_data: bool = False,
         follow: bool = False,
     ) -> None:
-        """With `digest_entries` each message has the CRC-32 of the data of each of its entries."""
+        """With `digest_data` each message has the CRC-32 of the data of each of its entries, or of its snapshot."""
         self._engine = Engine(
             ports,
             layout=layout,
             keep_payload=keep_payload,
             hash_payload=hash_payload,
-            digest_entries=digest_entries,
+            digest_data=digest_data,
         )
         self._items = _open(source, follow)
         self._time_ns = 0

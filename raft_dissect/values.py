@@ -226,7 +226,7 @@ class Message:
         self.changes: dict[int, bytes] = {}
         """The data of the entries that are changes, by their position in `entries`, as far as they are whole."""
         self.digests: tuple[int | None, ...] | None = None
-        """The CRC-32 of each entry's data, when it was asked for; None of an entry that is not whole."""
+        """The CRC-32 of each entry's data, or of the snapshot's, when it was asked for; None of what is not whole."""
         self._decoded: wire.Header | None = None
 
     @property

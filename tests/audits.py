@@ -166,11 +166,11 @@ def audited(text: str) -> Audited:
     return Audited(audit(one.packets), frames)
 
 
-def of_packets(packets: Sequence[Packet], *, hashed: bool = False) -> Audited:
-    """The audit of packets; `hashed` with hashes of what messages carry."""
-    if not hashed:
+def of_packets(packets: Sequence[Packet], *, digested: bool = True) -> Audited:
+    """The audit of packets, as of a dissection that was not asked to look at what messages carry if not `digested`."""
+    if digested:
         return Audited(audit(list(packets)), {})
-    dissection = Dissection(list(packets), hash_payload=True)
+    dissection = Dissection(list(packets))
     builder = AuditBuilder()
     for batch in dissection.batches():
         builder.feed(batch)

@@ -237,7 +237,7 @@ def test_any_damaged_capture_file(name: str, seed: int, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_bytes(data[: generator.randrange(len(data) // 2, len(data) + 1)])
     assert_same_dissection(path, keep_payload=True, hash_payload=True)
-    assert_same_dissection(path, digest_entries=True)
+    assert_same_dissection(path, digest_data=True)
     assert_same_dissection(path)
 
 
@@ -257,7 +257,7 @@ def test_any_bytes_in_messages(name: str, seed: int, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_bytes(data)
     assert_same_dissection(path)
-    assert_same_dissection(path, digest_entries=True)
+    assert_same_dissection(path, digest_data=True)
 
 
 @pytest.mark.parametrize("name", ["s4-ipv6-cowsql-0.22.1.pcap", "s1-hostnames-cowsql-0.22.1.any1.pcap"])

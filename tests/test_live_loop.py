@@ -49,7 +49,7 @@ class Recorder(View):
 
 def record(file: str) -> Recorder:
     recorder = Recorder()
-    Loop(Dissection(captures.PCAPS / file, digest_entries=True), [recorder]).run()
+    Loop(Dissection(captures.PCAPS / file, digest_data=True), [recorder]).run()
     return recorder
 
 

@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
         usage("audit needs a FILE; only --rules and --explain RULE do without")
     off = _rules_off(options)
     outputs = _audit_outputs(options)
-    run = Run(options, digest_entries=True)
+    run = Run(options, digest_data=True)
     printer = _AuditPrinter(options, run, printed=all(path is not None for path in _audit_paths(options)))
     builder = AuditBuilder(off, printer.told if options.follow else None)
     with _state_trace(options, run) as trace:

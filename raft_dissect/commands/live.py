@@ -107,7 +107,7 @@ def _watch(options: argparse.Namespace, capture: LiveCapture, writer: CaptureWri
     from raft_dissect.live.view import SourceState
 
     recording = Recording(capture, writer)
-    dissection = Dissection(recording, ports=options.port, layout=options.layout, digest_entries=True)
+    dissection = Dissection(recording, ports=options.port, layout=options.layout, digest_data=True)
 
     def sources() -> tuple[SourceState, ...]:
         return tuple(SourceState(*counts) for counts in capture.statistics())

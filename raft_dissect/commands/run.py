@@ -47,7 +47,7 @@ class Run:
         options: argparse.Namespace,
         *,
         hash_payload: bool = False,
-        digest_entries: bool = False,
+        digest_data: bool = False,
         prints_lines: bool = False,
     ) -> None:
         if options.follow and len(options.files) > 1:
@@ -56,7 +56,7 @@ class Run:
         self.style, self.width = screen()
         self.files: list[str] = list(options.files)
         self._unreadable: list[CaptureError] = []
-        self.dissection = self._open(options, hash_payload, digest_entries)
+        self.dissection = self._open(options, hash_payload, digest_data)
         self._quiet = options.quiet
         self._follow = options.follow
         watched = sys.stderr.isatty() and not (
@@ -65,7 +65,7 @@ class Run:
         self._progress = watched and not (options.quiet or options.no_progress)
         self._damage: list[Diagnostic] = []
 
-    def _open(self, options: argparse.Namespace, hash_payload: bool, digest_entries: bool) -> Dissection:
+    def _open(self, options: argparse.Namespace, hash_payload: bool, digest_data: bool) -> Dissection:
         """Open all files; of several, one that cannot be read does not keep the others from being read."""
         while True:
             try:
@@ -74,7 +74,7 @@ class Run:
                     ports=options.port,
                     layout=options.layout,
                     hash_payload=hash_payload,
-                    digest_entries=digest_entries,
+                    digest_data=digest_data,
                     follow=options.follow,
                 )
             except CaptureError as error:

@@ -86,8 +86,8 @@ class Engine:
 
     `ports` are the TCP ports that carry Raft, at either end; None recognises Raft by its content on any port.
     `layout` is one of the wire table's, to prefer where the same bytes belong to several. With `keep_payload` every
-    message carries its payload (up to 64 MiB), with `hash_payload` its SHA-256, with `digest_entries` the CRC-32 of the
-    data of each of its entries.
+    message carries its payload (up to 64 MiB), with `hash_payload` its SHA-256, with `digest_data` the CRC-32 of the
+    data of each of its entries, or of its snapshot.
     Raises ValueError for a layout or a port that does not exist.
     """
 
@@ -98,7 +98,7 @@ class Engine:
         layout: str | None = None,
         keep_payload: bool = False,
         hash_payload: bool = False,
-        digest_entries: bool = False,
+        digest_data: bool = False,
     ) -> None:
         if layout is not None and layout not in {known.label for known in LAYOUTS}:
             raise ValueError(f"no layout is called {layout!r}; there are {', '.join(known.label for known in LAYOUTS)}")
@@ -106,13 +106,13 @@ class Engine:
             raise ValueError(f"TCP ports are 1 to 65535, not {sorted(ports)}")
         self.statistics = Statistics()
         self._ports = frozenset(ports) if ports is not None else None
-        self._options = FramerOptions(layout, keep_payload, hash_payload, digest_entries)
+        self._options = FramerOptions(layout, keep_payload, hash_payload, digest_data)
         self._events: list[Event] = []
         self._fragments = Fragments(self.statistics.skipped, self._events)
         self._transport = Transport(self._events)
-        self._fast = FastPath(layout, self._look_closer, self._framed, digest_entries)
+        self._fast = FastPath(layout, self._look_closer, self._framed, digest_data)
         self._directions = self._fast.directions
-        self._batch = MessageBatch(layout, digest_entries=digest_entries)
+        self._batch = MessageBatch(layout, digest_entries=digest_data)
         self._block: PacketBlock | None = None
         self._opened = 0
         self._waiting: deque[tuple[int, Connection, Direction | None]] = deque()

@@ -7,7 +7,7 @@ cdef class FramerOptions:
     cdef public object layout
     cdef public bint keep_payload
     cdef public bint hash_payload
-    cdef public bint digest_entries
+    cdef public bint digest_data
 
 
 cdef class Framer:

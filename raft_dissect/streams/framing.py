@@ -59,20 +59,20 @@ OTHER = 6  # no Raft: passing over everything
 class FramerOptions:
     """What a user asks of every message."""
 
-    __slots__ = ("digest_entries", "hash_payload", "keep_payload", "layout")
+    __slots__ = ("digest_data", "hash_payload", "keep_payload", "layout")
 
     def __init__(
         self,
         layout: str | None = None,
         keep_payload: bool = False,
         hash_payload: bool = False,
-        digest_entries: bool = False,
+        digest_data: bool = False,
     ) -> None:
         self.layout = layout
         """A layout of the wire table to prefer where the same bytes belong to several."""
         self.keep_payload = keep_payload
         self.hash_payload = hash_payload
-        self.digest_entries = digest_entries
+        self.digest_data = digest_data
 
 
 class Framer:
@@ -428,7 +428,7 @@ class Framer:
                 self._needs(order, place)
         self._drop(size)
         options = self._options
-        self._sink = sink_for(message, options.keep_payload, options.hash_payload, options.digest_entries)
+        self._sink = sink_for(message, options.keep_payload, options.hash_payload, options.digest_data)
         self.remaining = min(remaining, _MOST_REMAINING)
         self.state = PAYLOAD
         if not remaining:

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     import hashlib
     from collections.abc import Sequence
 
-    from raft_dissect import wire
     from raft_dissect.values import Message
 
 MAX_KEPT = 64 * 1024 * 1024
@@ -19,6 +18,7 @@ MAX_KEPT = 64 * 1024 * 1024
 MAX_CHANGE = 1024 * 1024
 """Bytes of the change entries of one message that are kept at most; a server of a configuration takes some 30."""
 _CHANGE = 3
+_WITH_DATA = (table.APPEND_ENTRIES, table.INSTALL_SNAPSHOT)
 _FIRST_TYPE = 48
 """Offset of the first entry's type in an AppendEntries header: five words and the entry's term."""
 
@@ -28,14 +28,14 @@ class PayloadSink:
 
     __slots__ = ("_change", "_changes", "_digests", "_hash", "_kept", "_message", "_offset", "_whole")
 
-    def __init__(self, message: Message, keep: bool, digest: bool, entries: bool) -> None:
+    def __init__(self, message: Message, keep: bool, hashed: bool, digest: bool) -> None:
         self._message = message
         self._offset = 0
         self._whole = True
         size = message.payload_length or 0
         self._kept = bytearray() if keep and size <= MAX_KEPT else None
-        self._hash = _sha256() if digest else None
-        self._digests = EntryDigests(message.entries) if entries and message.type == table.APPEND_ENTRIES else None
+        self._hash = _sha256() if hashed else None
+        self._digests = Digests(_sizes(message)) if digest and message.type in _WITH_DATA else None
         self._changes = _changes(message)
         self._change = 0  # number of the first of them that has not passed
 
@@ -81,16 +81,16 @@ class PayloadSink:
                 message.keep_change(number, bytes(kept))
 
 
-class EntryDigests:
-    """The CRC-32 of each entry's data, of which pieces pass."""
+class Digests:
+    """The CRC-32 of each part of a payload, of which pieces pass."""
 
     __slots__ = ("_crc", "_done", "_left", "_sizes", "_torn")
 
-    def __init__(self, entries: Sequence[wire.Entry]) -> None:
-        self._sizes = [entry.size for entry in entries]
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self._sizes = sizes
         self._done: list[int | None] = []
         self._crc = 0
-        self._torn = False  # whether a part of the current entry is missing
+        self._torn = False  # whether something of the current part is missing
         self._left = self._sizes[0] if self._sizes else 0
 
     def feed(self, data: bytes) -> None:
@@ -122,7 +122,7 @@ class EntryDigests:
         self._left = self._sizes[len(self._done)] if len(self._done) < len(self._sizes) else 0
 
     def digests(self) -> tuple[int | None, ...]:
-        """One for each entry; None of those that are not whole."""
+        """One for each part; None of those that are not whole."""
         missing: list[int | None] = [None] * (len(self._sizes) - len(self._done))
         return (*self._done, *missing)
 
@@ -133,14 +133,21 @@ def _sha256() -> hashlib._Hash:
     return hashlib.sha256()
 
 
-def sink_for(message: Message, keep: bool, digest: bool, entries: bool) -> PayloadSink | None:
+def sink_for(message: Message, keep: bool, hashed: bool, digest: bool) -> PayloadSink | None:
     """A sink when there is anything to keep, else None."""
     if not message.payload_length:
         if keep:
             message.payload = b""
         return None
-    wanted = keep or digest or (entries and message.type == table.APPEND_ENTRIES) or _has_change(message)
-    return PayloadSink(message, keep, digest, entries) if wanted else None
+    wanted = keep or hashed or (digest and message.type in _WITH_DATA) or _has_change(message)
+    return PayloadSink(message, keep, hashed, digest) if wanted else None
+
+
+def _sizes(message: Message) -> list[int]:
+    """Bytes of each entry, or of the snapshot."""
+    if message.type == table.INSTALL_SNAPSHOT:
+        return [message.payload_length or 0]
+    return [entry.size for entry in message.entries]
 
 
 def _has_change(message: Message) -> bool:

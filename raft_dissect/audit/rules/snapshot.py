@@ -104,8 +104,9 @@ SAME = Rule(
     "warning",
     "Two snapshots of one leader up to the same entry hold the same bytes.",
     "Raft 5.4.3: State Machine Safety",
-    "Two InstallSnapshot of one leader with the same last_index and last_term, and hashes of what they hold.",
-    "Only snapshots of one leader are compared, which stores each of them once.",
+    "Two InstallSnapshot of one leader with the same last_index and last_term, and the CRC-32 of what they hold.",
+    "Only snapshots of one leader are compared, which stores each of them once, and only those that are in the capture "
+    "to the last byte.",
     "Leader 1 sent two different snapshots up to entry 40 of term 3.",
 )
 INSTALLING = Rule(
@@ -144,7 +145,7 @@ class _Content(NamedTuple):
     """What one leader sent as the snapshot up to an entry."""
 
     size: int | None
-    digest: str | None
+    digest: int | None
     place: Place
 
 
@@ -416,7 +417,8 @@ class Snapshots(Group):
             self.judge.skip(SAME, "cut_short")
             return
         key = leader, step.fields["last_term"], step.fields["last_index"]
-        found = _Content(step.message.payload_length, step.message.payload_sha256, step.place)
+        digests = step.message.digests
+        found = _Content(step.message.payload_length, digests[0] if digests else None, step.place)
         known = self._known.get(key)
         if known is None:
             _remember(self._known, key, found)
