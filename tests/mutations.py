@@ -82,7 +82,7 @@ class Channel:
 class Utterance:
     """The opening bytes of a connection, or a message: `data` is all of it, and may be anything."""
 
-    __slots__ = ("backwards", "channel", "data", "opening", "time_ns")
+    __slots__ = ("backwards", "captured", "channel", "data", "opening", "time_ns")
 
     def __init__(
         self, channel: Channel, time_ns: int, data: bytes, *, opening: bool = False, backwards: bool = False
@@ -95,9 +95,14 @@ class Utterance:
         """Whether it is what stands before the first message: a handshake, perhaps behind the head of HTTP."""
         self.backwards = backwards
         """Whether the connection's server side says it."""
+        self.captured = True
+        """Whether the capture has its packets."""
 
     def __repr__(self) -> str:
-        what = "opening" if self.opening else f"{self.name} {self.fields}"
+        try:
+            what = "opening" if self.opening else f"{self.name} {self.fields}"
+        except ValueError:
+            what = f"{self.name} of {len(self.data)} bytes"
         return f"<{what} {self.sender} -> {self.receiver}>"
 
     # What it says.
@@ -312,6 +317,8 @@ class Transcript:
             Utterance(channels[each.channel], each.time_ns, each.data, opening=each.opening, backwards=each.backwards)
             for each in self.utterances
         ]
+        for copy, each in zip(utterances, self.utterances, strict=True):
+            copy.captured = each.captured
         talk = Transcript(list(channels.values()), utterances)
         talk.others = list(self.others)
         return talk
@@ -424,6 +431,10 @@ class Transcript:
     def drop(self, utterance: Utterance) -> None:
         """Let it never have been said."""
         self.utterances.remove(utterance)
+
+    def lose(self, utterance: Utterance) -> None:
+        """Let it have been said, but not captured: it has no frame."""
+        utterance.captured = False
 
     def duplicate(
         self, utterance: Utterance, *, delay_ns: int = 0, sender: int | None = None, receiver: int | None = None
@@ -640,7 +651,8 @@ def _carried(channel: Channel, ranked: Sequence[tuple[int, Utterance]]) -> Itera
             send = connection.reply if backwards else connection.data
             last_one = offset + len(piece) == len(utterance.data)
             data = send(start + offset, piece)
-            yield _Frame(utterance.time_ns, rank, data, utterance if last_one else None)
+            if utterance.captured:
+                yield _Frame(utterance.time_ns, rank, data, utterance if last_one else None)
         if not backwards:
             answered_ns = utterance.time_ns + DELAY
             answered_ns = answered_ns if end_ns is None else min(answered_ns, end_ns)
