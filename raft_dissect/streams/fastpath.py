@@ -289,9 +289,13 @@ class FastPath:
         if framer.state == _PAYLOAD:
             remaining = framer.remaining
             if stop - at < remaining:
+                if framer.sink is not None:
+                    framer.sink.feed(self._data[at:stop])
                 framer.remaining = remaining - (stop - at)
                 direction.passed = True
                 return
+            if framer.sink is not None:
+                framer.sink.feed(self._data[at : at + remaining])
             at += remaining
             self._complete(direction)
         if at < stop:
@@ -305,6 +309,9 @@ class FastPath:
         framer.remaining = 0
         framer.state = _MESSAGES
         direction.passed = False
+        if framer.sink is not None:
+            framer.sink.finish()
+            framer.sink = None
         message = framer.message
         if message is not None:
             framer.message = None

@@ -22,7 +22,7 @@ cdef class Framer:
     cdef public int state
     cdef public Message message
     cdef public unsigned long long remaining
-    cdef object _sink
+    cdef public object sink
     cdef long long _last_order
     cdef bint _held
     cdef Py_ssize_t _searched

@@ -101,12 +101,12 @@ class Framer:
         "_position",
         "_quiet",
         "_searched",
-        "_sink",
         "_skipped",
         "kind",
         "message",
         "origin",
         "remaining",
+        "sink",
         "state",
         "stream",
     )
@@ -128,7 +128,8 @@ class Framer:
         """The message whose payload is passing."""
         self.remaining = 0
         """Bytes of its payload that are still to come."""
-        self._sink: PayloadSink | None = None
+        self.sink: PayloadSink | None = None
+        """What takes the payload that is passing, when anything of it is to be kept."""
         self._last_order = -1  # of the last packet that it needed so far
         self._held = False  # whether it is still to be confirmed by what follows
         self._searched = 0  # bytes of the buffer in which no message begins
@@ -155,7 +156,7 @@ class Framer:
         if self.state == PAYLOAD:
             message = self.message
             ordinary = message is None or (message.payload_length is not None and message.type not in table.RESERVED)
-            return ordinary and self._sink is None and not self._held
+            return ordinary and not self._held
         return self.state == MESSAGES
 
     @property
@@ -353,7 +354,7 @@ class Framer:
     def _ignore(self) -> None:
         self.state = OTHER
         self.message = None
-        self._sink = None
+        self.sink = None
         self._buffer.clear()
         self._marks.clear()
 
@@ -412,7 +413,7 @@ class Framer:
         if message.payload_length is not None:
             remaining = message.preamble.header_length - len(message.header) + message.payload_length
         self._begin(message, len(self._buffer), remaining, held=False)
-        self._sink = None
+        self.sink = None
 
     def _new_message(self, preamble: wire.Preamble) -> Message:
         return Message(self.stream, self._offset(self._position), self._marks[0][2], preamble, self._options.layout)
@@ -428,7 +429,7 @@ class Framer:
                 self._needs(order, place)
         self._drop(size)
         options = self._options
-        self._sink = sink_for(message, options.keep_payload, options.hash_payload, options.digest_data)
+        self.sink = sink_for(message, options.keep_payload, options.hash_payload, options.digest_data)
         self.remaining = min(remaining, _MOST_REMAINING)
         self.state = PAYLOAD
         if not remaining:
@@ -447,8 +448,8 @@ class Framer:
     def _pass_payload(self, content: bytes, order: int, place: Place) -> None:
         self.remaining -= len(content)
         self._needs(order, place)
-        if self._sink is not None:
-            self._sink.feed(content)
+        if self.sink is not None:
+            self.sink.feed(content)
         if not self.remaining:
             self._complete()
 
@@ -467,8 +468,8 @@ class Framer:
             self._tell_hole_in_payload(hole, size == taken)
         if message is not None and message.missing is not None:
             message.missing += taken
-        if self._sink is not None:
-            self._sink.skip(taken)
+        if self.sink is not None:
+            self.sink.skip(taken)
         if not self.remaining:
             self._complete()
         if size > taken:
@@ -489,9 +490,9 @@ class Framer:
             self._gaps.outside(hole, self._skipped + size)
 
     def _complete(self) -> None:
-        if self._sink is not None:
-            self._sink.finish()
-            self._sink = None
+        if self.sink is not None:
+            self.sink.finish()
+            self.sink = None
         if self._held:
             self.state = _UNSURE
             return
