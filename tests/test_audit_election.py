@@ -8,15 +8,11 @@ import pytest
 
 from raft_dissect.auditing import audit
 from tests import captures
-from tests.audits import accusations, accused, of_scenario, said, times_held, violation
-from tests.mutations import transcript
+from tests.audits import accusations, of_scenario, said, times_held
 from tests.scenarios import scenario
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from raft_dissect.audit import Finding
-    from tests.mutations import Transcript, Utterance
 
 NO_PRE_VOTE = "s7-cowsql-0.22.1-nopv.pcap"
 PRE_VOTE = "s7-canon-0.18.1-pv.pcap"
@@ -280,84 +276,6 @@ def test_terms_do_not_rise_faster_than_elections_can_be_held() -> None:
     finding = only(three("canonical-0.18.1", "at 950ms 2 -> 1 AppendEntriesResult term=5000 last=5", "EL-13"))
     assert (finding.severity, finding.server, finding.term) == ("warning", 2, 5000)
     assert not three("canonical-0.18.1", "at 950ms 2 -> 1 AppendEntriesResult term=5 last=5", "EL-13")
-
-
-# Healthy real captures with one message changed.
-
-
-def refusal(talk: Transcript, number: int) -> Utterance:
-    return talk.find("RequestVoteResult", number, vote_granted=0, pre_vote=0)
-
-
-def grant(talk: Transcript, number: int) -> Utterance:
-    return talk.find("RequestVoteResult", number, vote_granted=1, pre_vote=0)
-
-
-def granted_after_all(number: int) -> Callable[[Transcript], Utterance]:
-    return lambda talk: refusal(talk, number).set(vote_granted=1)
-
-
-def in_the_term_before(number: int) -> Callable[[Transcript], Utterance]:
-    def change(talk: Transcript) -> Utterance:
-        vote = grant(talk, number)
-        return vote.set(term=vote.fields["term"] - 1)
-
-    return change
-
-
-def a_follower_leads(talk: Transcript) -> Utterance:
-    heartbeat = talk.find("AppendEntries", 20)
-    follower = heartbeat.receiver
-    other = next(
-        each.receiver
-        for each in talk.messages
-        if each.sender == follower and each.receiver not in (None, heartbeat.sender)
-    )
-    assert follower is not None
-    assert other is not None
-    return talk.insert(heartbeat.data, follower, other, time_ns=talk.messages[-1].time_ns)
-
-
-@pytest.mark.parametrize(
-    ("rule", "file", "change"),
-    [
-        ("EL-02", PRE_VOTE, granted_after_all(13)),
-        ("EL-03", PRE_VOTE, granted_after_all(2)),
-        ("EL-04", NO_PRE_VOTE, granted_after_all(45)),
-        ("EL-06", NO_PRE_VOTE, in_the_term_before(12)),
-        ("EL-06", NO_PRE_VOTE, granted_after_all(39)),
-    ],
-)
-def test_one_changed_answer_is_found_by_one_rule(
-    rule: str, file: str, change: Callable[[Transcript], Utterance]
-) -> None:
-    talk = transcript(file).copy()
-    changed = change(talk)
-    assert accused(talk) == [violation(rule, talk, changed)]
-
-
-def test_a_disrupting_request_in_a_real_capture_that_no_leader_asked_for_is_found() -> None:
-    talk = transcript(DQLITE).copy()
-    requests = talk.all("RequestVote", pre_vote=0, term=2)
-    for request in requests:
-        request.set(disrupt_leader=1)
-    assert accused(talk) == [violation("EL-08", talk, requests[0])]
-
-
-def test_a_leader_in_a_real_capture_without_its_votes_is_found() -> None:
-    for file in (DQLITE, LOOPBACK):
-        talk = transcript(file).copy()
-        for vote in talk.all("RequestVoteResult", vote_granted=1, pre_vote=0, term=2):
-            vote.set(vote_granted=0)
-        assert accused(talk) == [violation("EL-11", talk, talk.find("AppendEntries", term=2))]
-
-
-def test_a_candidate_in_a_real_capture_that_has_lost_what_it_acknowledged_is_found_before_its_voters() -> None:
-    talk = transcript(STALL).copy()
-    requests = talk.all("RequestVote", pre_vote=0, term=9)
-    for request in requests:
-        request.set(last_log_index=1, last_log_term=1)
-    assert accused(talk) == [violation("MON-04", talk, requests[0])]
 
 
 @pytest.mark.parametrize("file", captures.CLEAR)

@@ -49,6 +49,7 @@ def test_one_rule_finds_the_fault(mutant: Mutant, tmp_path: Path) -> None:
 
     first, *_ = of(verdicts, mutant.rule)
     assert first.place.frame == frames[utterance]
+    assert first.server in (None, utterance.sender, utterance.receiver)
     assert SEVERITIES.index(first.severity) <= SEVERITIES.index(SEVERITY[mutant.rule])
     if first.severity == "error":
         assert {(each.rule, each.verdict) for each in accusations(verdicts)} == {(mutant.rule, "violation")}
@@ -61,5 +62,5 @@ def test_every_rule_has_a_fault_that_it_finds() -> None:
 
 
 def test_faults_are_declared_once_and_in_words() -> None:
-    assert len({mutant.id for mutant in MUTANTS}) == len(MUTANTS)
+    assert len({(mutant.id, mutant.capture) for mutant in MUTANTS}) == len(MUTANTS)
     assert [mutant.id for mutant in MUTANTS if not mutant.what.endswith(".")] == []

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
-from raft_dissect import wire
 from raft_dissect.dissection import Dissection
 from raft_dissect.values import Message, Packet
 from tests import captures
 from tests.audits import errors, found, held
 from tests.mutations import transcript
-from tests.packets import ACK, MILLISECOND, RST, SECOND, START, Address, Connection
+from tests.packets import ACK, MILLISECOND, RST, START, Address, Connection
 from tests.scripts import Script
 from tests.transformations import segments
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.mutations import Transcript, Utterance
 
 COWSQL = "s2-cowsql-0.22.1.pcap"
@@ -31,39 +26,6 @@ FOLLOWER, LEADER = 1, 3
 
 def with_protocol_2(talk: Transcript) -> Utterance:
     return talk.opening(FOLLOWER, LEADER).patch(0, b"\x02")
-
-
-def without_an_end_of_its_address(talk: Transcript) -> Utterance:
-    """`10.77.77.1:9001` has 15 bytes, so that its NUL is the last of 16."""
-    return talk.opening(FOLLOWER, LEADER).patch(-1, b"x")
-
-
-def without_an_address(talk: Transcript) -> Utterance:
-    return talk.opening(FOLLOWER, LEADER).patch(24, bytes(16))
-
-
-def with_an_address_of_an_odd_length(talk: Transcript) -> Utterance:
-    opening = talk.opening(FOLLOWER, LEADER).patch(16, (20).to_bytes(8, "little"))
-    opening.data += bytes(4)
-    return opening
-
-
-@pytest.mark.parametrize(
-    ("rule", "mutate"),
-    [
-        ("HS-01", with_protocol_2),
-        ("HS-02", without_an_end_of_its_address),
-        ("HS-02", without_an_address),
-        ("HS-02", with_an_address_of_an_odd_length),
-    ],
-)
-def test_a_handshake_is_refused(rule: str, mutate: Callable[[Transcript], Utterance]) -> None:
-    """Section 1.1: receivers close the connection, or read beyond the end of the address."""
-    talk = transcript(CANONICAL)
-    assert errors(talk.packets()) == []
-    opening = mutate(talk)
-    ((broken, verdict, frame, _),) = errors(talk.packets())
-    assert (broken, verdict, frame) == (rule, "violation", talk.frame(opening))
 
 
 def test_messages_behind_a_handshake_that_is_refused_are_given() -> None:
@@ -99,33 +61,6 @@ def test_two_servers_advertise_one_address() -> None:
     assert "Server 7 calls itself 10.77.77.1:9001, as server 1 did before" in finding.message or (
         "Server 1 calls itself 10.77.77.1:9001, as server 7 did before" in finding.message
     )
-
-
-def test_messages_go_one_way_on_a_connection() -> None:
-    talk = transcript(CANONICAL)
-    assert found(talk.packets(), "HS-04") == []
-    after = talk.find("AppendEntries", 10, sender=LEADER, receiver=FOLLOWER)
-    handshake = wire.encode_handshake("raft", FOLLOWER, "10.77.77.1:9001")
-    opening = talk.insert(handshake, FOLLOWER, LEADER, after=after, opening=True, backwards=True)
-    answer = talk.find("AppendEntriesResult", sender=FOLLOWER).data
-    talk.insert(answer, FOLLOWER, LEADER, after=opening, backwards=True)
-    (finding,) = found(talk.packets(), "HS-04")
-    assert (finding.severity, finding.place.frame) == ("warning", talk.frame(opening))
-    assert {finding.server, finding.peer} == {FOLLOWER, LEADER}
-
-
-def test_an_older_connection_is_used_on() -> None:
-    talk = transcript(CANONICAL)
-    assert found(talk.packets(), "HS-05") == []
-    begun = talk.find("AppendEntries", 40, sender=LEADER, receiver=FOLLOWER)
-    channel = begun.channel
-    client = channel.client._replace(port=channel.client.port + 1)
-    handshake = wire.encode_handshake("raft", LEADER, "10.77.77.3:9001")
-    talk.connect(LEADER, FOLLOWER, client, channel.server, begun.time_ns, handshake)
-    last = talk.find("AppendEntries", -1, sender=LEADER, receiver=FOLLOWER)
-    assert last.time_ns > begun.time_ns + 2 * SECOND
-    (finding,) = found(talk.packets(), "HS-05")
-    assert (finding.severity, finding.server, finding.peer) == ("note", LEADER, FOLLOWER)
 
 
 def test_a_candidate_asks_in_the_name_of_another() -> None:

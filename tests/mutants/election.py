@@ -71,8 +71,9 @@ def votes_though_nobody_asked(talk: Transcript) -> Utterance:
 
 @mutant("EL-07", DQLITE)
 def stands_without_pre_votes(talk: Transcript) -> Utterance:
-    """The one pre-vote of a majority is refused, and the candidate asks for votes all the same."""
-    talk.find("RequestVoteResult", vote_granted=1, pre_vote=1, term=2).set(vote_granted=0)
+    """All pre-votes of term 2 are refused, and the candidate asks for votes all the same."""
+    for vote in talk.all("RequestVoteResult", vote_granted=1, pre_vote=1, term=2):
+        vote.set(vote_granted=0)
     return talk.find("RequestVote", pre_vote=0, term=2)
 
 
@@ -88,15 +89,19 @@ def disrupts_its_leader(talk: Transcript) -> Utterance:
 @mutant("EL-09", PRE_VOTE)
 def deserts_its_leader(talk: Transcript) -> Utterance:
     """A follower that has just answered its leader grants a pre-vote."""
-    return talk.find("RequestVoteResult", vote_granted=0, pre_vote=1, term=3).set(vote_granted=1)
+    return talk.find("RequestVoteResult", sender=5, receiver=2, pre_vote=1, term=7).set(vote_granted=1)
 
 
 @mutant("EL-10", MEMBERS)
 def votes_though_it_is_no_voter(talk: Transcript) -> Utterance:
-    """Configuration 335 makes server 5 a standby instead of removing the leader; 5 does not stand, but votes."""
+    """Configuration 335 makes server 5 a standby instead of removing server 3, is committed, and 5 votes."""
     change = [wire.Server(id_, f"10.77.77.{id_}:9001", role) for id_, role in ((2, 1), (3, 1), (5, 0))]
     for message in talk.all(entries=1, prev_log_index=334):
         message.set_entry(0, data=wire.encode_configuration(change))
+    last = talk.find("AppendEntries", -1, sender=3, receiver=5)
+    fields = {"term": 2, "prev_log_index": 336, "prev_log_term": 2, "leader_commit": 336}
+    beat = wire.encode_message(table.APPEND_ENTRIES, fields, layout="c-0.18.0")
+    talk.insert(beat, 3, 5, time_ns=last.time_ns + 50 * MILLISECOND)
     talk.drop(talk.find("RequestVote", sender=5, receiver=2, term=3))
     talk.drop(talk.find("RequestVoteResult", sender=2, receiver=5))
     return talk.find("RequestVoteResult", sender=5, receiver=2, term=3).set(vote_granted=1)

@@ -183,8 +183,8 @@ def goes_on_behind_its_end(talk: Transcript) -> Utterance:
 
 @mutant("ENC-13", COWSQL)
 def runs_the_oldest_release(talk: Transcript) -> Utterance:
-    """Server 2 writes as canonical/raft v0.9.0 did, whose vote requests lack the flags that the others read."""
+    """Server 2 writes like canonical/raft v0.9.0, which cannot decode votes with a version byte."""
     for message in talk.all(sender=2, where=lambda each: each.type in FORMS):
         fields = {name: message.fields[name] for name in FORMS[message.type]}
         message.data = wire.encode_message(message.type, fields, layout="c-0.9.0")
-    return talk.find("RequestVote", sender=2)
+    return talk.find(receiver=2, where=lambda each: each.type in FORMS)

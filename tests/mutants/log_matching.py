@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 CANONICAL = "s1-canon-0.18.1.pcap"
 """Server 3 leads term 2 and sends every entry to 1 and to 2."""
+CUT_OFF = "s3-cowsql-0.22.1.pcap"
 
 
 def batch(talk: Transcript, receiver: int = 2) -> Utterance:
@@ -48,6 +49,12 @@ def tells_the_first_follower_a_lower_term(talk: Transcript) -> Utterance:
 def names_another_term_for_the_entry_before(talk: Transcript) -> Utterance:
     """prev_log_term of a heartbeat is 1, where the leader has sent that entry with term 2."""
     return talk.find("AppendEntries", -3, receiver=2, n_entries=0).set(prev_log_term=1)
+
+
+@mutant("LM-04", CUT_OFF)
+def replaces_a_committed_entry(talk: Transcript) -> Utterance:
+    """The leader of term 12 sends entry 106, which was committed with term 7, with term 2."""
+    return talk.find("AppendEntries", term=12, prev_log_index=105, entries=32).set_entry(0, term=2)
 
 
 @mutant("LM-05", CANONICAL)

@@ -14,6 +14,12 @@ CUT_OFF = "s3-cowsql-0.22.1.pcap"
 STALL = "s7-stall-canon-0.18.1.pcap"
 
 
+def brings(message: Utterance, index: int) -> bool:
+    """Whether AppendEntries bring an entry."""
+    previous = message.fields["prev_log_index"]
+    return previous < index <= previous + len(message.entries)
+
+
 @mutant("MON-01", CUT_OFF)
 def returns_to_an_old_term(talk: Transcript) -> Utterance:
     """A voter that has shown term 10 refuses its vote of term 11 in term 6."""
@@ -27,14 +33,12 @@ def takes_back_a_commit(talk: Transcript) -> Utterance:
     return beat.set(leader_commit=beat.fields["leader_commit"] - 5)
 
 
-@mutant("MON-03", CANONICAL)
+@mutant("MON-03", CUT_OFF)
 def changes_its_own_log(talk: Transcript) -> Utterance:
-    """A leader sends its first entry with its own term to one follower, and with the term before to the other."""
-    first = talk.find("AppendEntries", prev_log_index=1, where=lambda each: bool(each.entries))
-    second = talk.find(
-        "AppendEntries", prev_log_index=1, where=lambda each: bool(each.entries) and each.receiver != first.receiver
-    )
-    return second.set_entry(0, term=1)
+    """A leader sends the first entry of its own term 5 to the second follower with term 2."""
+    first = talk.find("AppendEntries", term=5, prev_log_index=105, where=lambda each: bool(each.entries))
+    message = talk.find("AppendEntries", term=5, receiver=2, where=lambda each: brings(each, 106), after=first)
+    return message.set_entry(105 - message.fields["prev_log_index"], term=2)
 
 
 @mutant("MON-04", STALL)
@@ -56,6 +60,6 @@ def takes_back_an_acknowledgement(talk: Transcript) -> Utterance:
 
 @mutant("MON-06", CANONICAL)
 def leads_in_the_term_before(talk: Transcript) -> Utterance:
-    """A leader's heartbeat carries the term before its own, which it has shown before."""
+    """A leader of term 2 sends a heartbeat of term 1."""
     beat = talk.find("AppendEntries", -1, receiver=2, n_entries=0)
-    return beat.set(term=beat.fields["term"] - 1)
+    return beat.set(term=1, prev_log_index=1, prev_log_term=1, leader_commit=1)

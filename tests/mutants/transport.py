@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from raft_dissect import wire
+from raft_dissect.audit.judge import GRACE_NS
 from raft_dissect.wire import table
 from tests.mutants.declaring import mutant
 from tests.mutations import Ending
@@ -76,7 +77,8 @@ def uses_an_older_connection(talk: Transcript) -> Utterance:
     handshake = talk.opening(LEADER, FOLLOWER).data
     client = of_another_port(begun.channel, 1)
     talk.connect(LEADER, FOLLOWER, client, begun.channel.server, begun.time_ns, handshake)
-    return talk.find("AppendEntries", -1, sender=LEADER, receiver=FOLLOWER)
+    soon = begun.time_ns + GRACE_NS
+    return talk.find(nth=-1, where=lambda each: each.channel is begun.channel and each.time_ns < soon)
 
 
 @mutant("HS-06", COWSQL)
@@ -94,7 +96,13 @@ def is_no_member(talk: Transcript) -> Utterance:
     end = asks.channel.client
     handshake = wire.encode_handshake("raft", 9, "raft-node-9:17000")
     channel = talk.connect(9, 1, end._replace(port=end.port + 1), asks.channel.server, asks.time_ns, handshake)
-    fields = {"term": asks.fields["term"] + 1, "candidate_id": 9, "last_log_index": 1, "last_log_term": 1, "pre_vote": 1}
+    fields = {
+        "term": asks.fields["term"] + 1,
+        "candidate_id": 9,
+        "last_log_index": 1,
+        "last_log_term": 1,
+        "pre_vote": 1,
+    }
     talk.say(channel, wire.encode_message(table.REQUEST_VOTE, fields, layout="w-0.22.1"), asks.time_ns + MILLISECOND)
     return talk.opening(9, 1)
 
