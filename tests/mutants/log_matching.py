@@ -53,8 +53,10 @@ def names_another_term_for_the_entry_before(talk: Transcript) -> Utterance:
 
 @mutant("LM-04", CUT_OFF)
 def replaces_a_committed_entry(talk: Transcript) -> Utterance:
-    """The leader of term 12 sends entry 106, which was committed with term 7, with term 2."""
-    return talk.find("AppendEntries", term=12, prev_log_index=105, entries=32).set_entry(0, term=2)
+    """The leader of term 12 sends a follower entry 51 once more, with term 5 instead of 2."""
+    last = talk.find("AppendEntries", -1, sender=3, receiver=2, term=12)
+    again = talk.insert(talk.find(entries=1, prev_log_index=50).data, 3, 2, after=last)
+    return again.set(term=12, leader_commit=last.fields["leader_commit"]).set_entry(0, term=5)
 
 
 @mutant("LM-05", CANONICAL)
