@@ -50,7 +50,7 @@ VIOLATION = Finding(
     "Server 2 sends AppendEntries of term 9 after it has shown term 10 (frame 881).",
     times=3,
     last=at(20, 990),
-    defects=(Explanation(known_defects("MON-06")[0], True),),
+    defects=(Explanation(known_defects("CM-03")[0], True),),
 )
 SUSPECT = VIOLATION._replace(rule=COMMIT, verdict="suspect", times=1, last=None, defects=(), message="It seems so.")
 WARNING = SUSPECT._replace(rule=WARNS, severity="warning", verdict="observation", message="Nobody led for 3 s.")
@@ -122,9 +122,9 @@ def test_most_severe_comes_first_and_one_rule_stays_together() -> None:
 def test_finding_names_the_defect_with_the_release_that_fixed_it() -> None:
     words = " ".join(" ".join(lines(audited(VIOLATION))).split())
     assert "at 00:00:12.500, frames 881, 902; 3 times, the last time at 00:00:20.000, frame 990" in words
-    assert "Known defect B20: " in words
+    assert "Known defect B5: " in words
     assert "in canonical/raft before v0.17.1; fixed in canonical/raft v0.17.1. Rules" in words
-    unsure = VIOLATION._replace(defects=(Explanation(known_defects("MON-06")[0], False),))
+    unsure = VIOLATION._replace(defects=(Explanation(known_defects("CM-03")[0], False),))
     assert "v0.17.1. The server may run a release without it." in " ".join(" ".join(lines(audited(unsure))).split())
 
 
@@ -192,7 +192,7 @@ def test_sarif_results_have_level_place_and_evidence() -> None:
     rules = log_run["tool"]["driver"]["rules"]
     assert [rules[result["ruleIndex"]]["id"] for result in results] == [result["ruleId"] for result in results]
     assert LEADS.avoids in rules[3]["help"]["text"]
-    assert "B20" in first["message"]["text"]
+    assert "B5" in first["message"]["text"]
 
 
 def test_sarif_fingerprint_does_not_depend_on_when_something_was_found() -> None:
@@ -235,7 +235,7 @@ def test_junit_has_a_case_for_each_rule() -> None:
     assert failure.text is not None
     assert VIOLATION.message in failure.text
     assert "frames 881, 902; 3 times, the last in frame 990" in failure.text
-    assert "Known defect B20" in failure.text
+    assert "Known defect B5" in failure.text
     assert case(root, TERM).find("failure") is None
 
 

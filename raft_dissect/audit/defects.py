@@ -229,7 +229,7 @@ DEFECTS: tuple[Defect, ...] = (
         "results are sent after the role or the term of their sender has changed",
         "canonical/raft before v0.17.1",
         "canonical/raft v0.17.1",
-        {"REPL-06": "server", "MON-06": "server"},
+        {"REPL-06": "peer"},
         _OLDEST | _BITS,
         _FLAGS,
     ),
