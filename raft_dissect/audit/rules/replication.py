@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -142,7 +141,7 @@ _STILL = 5
 _STILL_NS = 5 * _SECOND
 _PROMOTION_NS = 60 * _SECOND
 _WINDOW = 32
-_LATEST = 64
+_MOST_BEYOND = 64
 _MOST_LINES = 64
 _COWSQL = 2
 """The version in the preamble of results and votes of cowsql/raft v0.20.0 and later."""
@@ -154,8 +153,9 @@ class _Talk:
     """How a leader and one follower got on in the leader's latest term."""
 
     __slots__ = (
-        "acks",
+        "acknowledged",
         "asked",
+        "beyond",
         "first",
         "installing",
         "refused",
@@ -186,8 +186,22 @@ class _Talk:
         self.resent_times = 0
         self.first: Place | None = None
         """Where they were sent first."""
-        self.acks: deque[tuple[Place, int]] = deque(maxlen=_LATEST)
-        """The latest acknowledgements."""
+        self.acknowledged = -1
+        """Up to where entries were acknowledged."""
+        self.beyond: list[_Beyond] = []
+        """Requests that went beyond the window and are still to be judged."""
+
+
+class _Beyond:
+    """A request that went beyond the window as far as results were known."""
+
+    __slots__ = ("acknowledged", "ends", "step")
+
+    def __init__(self, step: Step, ends: int, acknowledged: int) -> None:
+        self.step = step
+        self.ends = ends
+        self.acknowledged = acknowledged
+        """Up to where entries were acknowledged when it was sent; results may come late."""
 
 
 class _Told:
@@ -321,38 +335,43 @@ class Replication(Group):
         )
 
     def _window(self, step: Step, talk: _Talk, leader: int, follower: int, term: int) -> None:
-        ends = step.ends
+        ends, acknowledged = step.ends, max(talk.acknowledged, self._acked(leader, follower, term))
         assert ends is not None
-        if not talk.acks:
+        if talk.acknowledged < 0:
             self.judge.skip(WINDOW, "begun_midway")
-        elif ends - max(talk.acks[-1][1], self._acked(leader, follower, term)) <= _WINDOW:
+        elif ends - acknowledged <= _WINDOW:
             self.judge.hold(WINDOW)
+        elif len(talk.beyond) == _MOST_BEYOND:
+            self.judge.skip(WINDOW, "forgotten")
         else:
-            self.judge.later(lambda: self._too_many(step, talk, leader, follower, ends, term), step.place)
+            beyond = _Beyond(step, ends, acknowledged)
+            talk.beyond.append(beyond)
+            self.judge.later(lambda: self._too_many(talk, beyond, leader, follower, term), step.place)
 
     def _acked(self, leader: int, follower: int, term: int) -> int:
         pair = self.knowledge.pairs.of(leader, follower)
         return -1 if pair is None else pair.acked(term)
 
-    def _too_many(self, step: Step, talk: _Talk, leader: int, follower: int, ends: int, term: int) -> None:
-        """Judge a request that went beyond the window as far as results were known."""
-        acked = max((index for place, index in talk.acks if place.time_ns <= step.place.time_ns), default=None)
-        if acked is None:
-            self.judge.skip(WINDOW, "forgotten")
-            return
-        if ends - acked <= _WINDOW:
+    def _too_many(self, talk: _Talk, beyond: _Beyond, leader: int, follower: int, term: int) -> None:
+        """Judge a request that went beyond the window as far as results were known then."""
+        talk.beyond.remove(beyond)
+        step, ends, acknowledged = beyond.step, beyond.ends, beyond.acknowledged
+        if ends - acknowledged <= _WINDOW:
             self.judge.hold(WINDOW)
             return
-        pair = self.knowledge.pairs.of(leader, follower)
-        reason = self.knowledge.lines.hides(self.knowledge.terms, follower, leader, term, step.place)
-        if reason is not None or pair is None or pair.vague_answer is not None:
+        pair, reign = self.knowledge.pairs.of(leader, follower), self.knowledge.reigns.of(leader, term)
+        if pair is None or reign is None:
+            self.judge.skip(WINDOW, "forgotten")
+            return
+        reason = self.knowledge.lines.hides_since(follower, leader, reign.first, step.place)
+        if reason is not None or pair.vague_answer is not None:
             self.judge.skip(WINDOW, reason or "cut_short")
             return
         self.judge.find(
             WINDOW,
             step.place,
-            f"Leader {leader} has {ends - acked} entries on their way to server {follower} in term {term}: {ends} is "
-            f"sent, {acked} acknowledged.",
+            f"Leader {leader} has {ends - acknowledged} entries on their way to server {follower} in term {term}: "
+            f"{ends} is sent, {acknowledged} acknowledged.",
             step.subject(ends),
             about=term,
         )
@@ -427,7 +446,10 @@ class Replication(Group):
         talk.refused = talk.refused_times = 0
         if talk.installing is not None and last >= talk.installing:
             talk.installing = None
-        talk.acks.append((step.place, max(last, talk.acks[-1][1] if talk.acks else -1)))
+        talk.acknowledged = max(last, talk.acknowledged)
+        for beyond in talk.beyond:
+            if step.place.time_ns <= beyond.step.place.time_ns:
+                beyond.acknowledged = max(last, beyond.acknowledged)
         if last > talk.resent[0]:
             talk.resent, talk.resent_times = (-1, 0), 0
 
@@ -594,7 +616,7 @@ class Replication(Group):
             self.judge.skip(ANSWERED, "capture_end")
             return
         until = Place(step.place.time_ns + GRACE_NS, step.place.frame, step.place.file)
-        reason = lines.hides(terms, follower, leader, step.term, until)
+        reason = lines.hides_since(follower, leader, step.place, until)
         if reason is not None:
             self.judge.skip(ANSWERED, reason)
             return
