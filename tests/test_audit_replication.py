@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import captures
-from tests.audits import after_start, errors_at, findings, one, only, skipped, tally
+from tests.audits import after_start, errors_at, findings, one, skipped, tally
 from tests.mutations import transcript
 from tests.scenarios import load, scenario
 
@@ -43,14 +43,6 @@ def after_election(text: str, release: str = "canonical-0.18.1") -> list[Packet]
 
 
 # REPL-01, REPL-02
-
-
-def test_a_refusal_of_what_was_never_asked() -> None:
-    talk = transcript(S1)
-    target = talk.find("AppendEntriesResult", 20, sender=2)
-    target.set(rejected=7777)
-    finding = only(talk, target, "REPL-01", "observation")
-    assert (finding.severity, finding.server, finding.peer, finding.log_index) == ("warning", 2, 3, 7777)
 
 
 def test_a_follower_that_cannot_write_to_its_disk() -> None:
@@ -152,15 +144,6 @@ def test_an_acknowledgement_of_what_was_never_sent() -> None:
     (expected,) = loaded.expectations
     finding = one(loaded.packets, "REPL-05")
     assert (finding.verdict, finding.server, finding.place.frame) == ("violation", expected.server, expected.frame)
-
-
-def test_an_acknowledgement_in_a_real_capture() -> None:
-    talk = transcript(S1)
-    target = talk.find("AppendEntriesResult", 20, sender=2)
-    target.set(last_log_index=7777)
-    finding = only(talk, target, "REPL-05")
-    assert (finding.server, finding.peer, finding.term, finding.log_index) == (2, 3, 2, 7777)
-    assert "none behind" in finding.message
 
 
 def test_a_snapshot_counts_as_sent() -> None:
