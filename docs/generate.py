@@ -1,5 +1,7 @@
 """Write the generated parts of the documentation: from the wire table, from the closed sets of words, from real runs.
 
+The numbers of `coverage.md` take an audit of all of `pcaps/`.
+
     python docs/generate.py            write them
     python docs/generate.py --check    exit with 1 if a part is not what would be written
 
@@ -11,15 +13,18 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections import Counter
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from raft_dissect.audit import REASONS, RULES, Verdict  # noqa: E402 (as below)
+from raft_dissect.audit import REASONS, RULES, Tally, Verdict  # noqa: E402 (as below)
 from raft_dissect.audit import SEVERITIES as RULE_SEVERITIES  # noqa: E402 (as below)
 from raft_dissect.audit.defects import DEFECTS, known_defects  # noqa: E402 (as below)
+from raft_dissect.auditing import audit  # noqa: E402 (as below)
 from raft_dissect.cluster import facts  # noqa: E402 (the checkout must be found first)
 from raft_dissect.diagnosis.findings import SEVERITIES, FindingKind  # noqa: E402 (as above)
 from raft_dissect.live.lines import LIVE_KINDS  # noqa: E402 (as above)
@@ -28,9 +33,12 @@ from raft_dissect.report.tables import TABLES  # noqa: E402 (as above)
 from raft_dissect.values import STREAM_KINDS, DiagnosticKind, GapCost  # noqa: E402 (as above)
 from raft_dissect.watch import KINDS  # noqa: E402 (as above)
 from raft_dissect.wire import table  # noqa: E402 (as above)
+from tests.mutants import MUTANTS, WITHOUT, Mutant  # noqa: E402 (as above)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from raft_dissect.audit import Rule
 
 _PART = re.compile(r"(<!-- generated: (?P<name>.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -186,6 +194,74 @@ def defects() -> str:
     return _table(("id", "defect", "in", "fixed in", "rules", "layouts", "some releases of"), rows)
 
 
+UNEVALUATED = {
+    "SN-04": "Every snapshot in these captures is answered within three heartbeat intervals.",
+    "SN-07": "The command does not hash what snapshots hold, so it never compares two.",
+    "MEM-06": "Nowhere do two leaders work at the same time, each with a majority.",
+    "LIVE-11": "It compares capture files that are given together; here each is audited by itself.",
+}
+"""The rules that no capture of `pcaps/` evaluates, and why."""
+
+
+class Audited(NamedTuple):
+    """What the audit says of all captures of `pcaps/`, each by itself."""
+
+    tallies: dict[str, Tally]
+    """By rule."""
+    violations: dict[str, Counter[str]]
+    """How many findings of each rule are violations, by the known defects that explain them."""
+
+
+@cache
+def audited() -> Audited:
+    """Audit all captures: once for all parts that need it."""
+    tallies: dict[str, Tally] = {}
+    violations: dict[str, Counter[str]] = {}
+    for path in sorted((ROOT / "pcaps").iterdir()):
+        if path.suffix not in (".pcap", ".pcapng"):
+            continue
+        verdicts = audit(str(path))
+        for tally in verdicts.tallies:
+            known = tallies.get(tally.rule.id)
+            tallies[tally.rule.id] = tally if known is None else known.plus(tally)
+        for finding in verdicts.findings:
+            if finding.verdict == "violation":
+                names = ", ".join(explanation.defect.id for explanation in finding.defects)
+                violations.setdefault(finding.rule.id, Counter())[names] += finding.times
+    return Audited(tallies, violations)
+
+
+def _faults(mutants: Iterable[Mutant]) -> str:
+    return "<br>".join(f"{mutant.what} (`{mutant.capture}`)" for mutant in mutants)
+
+
+def _rule(rule: Rule) -> str:
+    """A link to its place among all rules."""
+    heading = f"{rule.id} {rule.title}".lower()
+    return f"[{rule.id}](rules.md#{re.sub(r'[^a-z0-9_ -]', '', heading).replace(' ', '-')})"
+
+
+def coverage() -> str:
+    """Every rule: how often it was evaluated on real captures, and the faults in real captures that it finds."""
+    rows = []
+    for rule in RULES:
+        tally = audited().tallies[rule.id]
+        violations = audited().violations.get(rule.id, Counter())
+        told = (f"{times} ({names})" if names else str(times) for names, times in sorted(violations.items()))
+        faults = _faults(mutant for mutant in MUTANTS if mutant.rule == rule.id) or WITHOUT.get(rule.id, "")
+        held, others = f"{tally.held:,}", f"{tally.observations:,}"
+        rows.append((_rule(rule), rule.severity, held, ", ".join(told) or "0", others, faults))
+    return _table(("rule", "severity", "held", "violations", "others", "fault that it finds"), rows)
+
+
+def unevaluated() -> str:
+    """The rules that no capture evaluates."""
+    tallies = audited().tallies
+    never = [rule for rule in RULES if not sum(tallies[rule.id][1:5])]
+    assert [rule.id for rule in never] == list(UNEVALUATED), "UNEVALUATED names other rules"
+    return _table(("rule", "title", "why"), ((_rule(rule), rule.title, UNEVALUATED[rule.id]) for rule in never))
+
+
 def trace() -> str:
     """The first vote and the first entries of a trace."""
     command = [sys.executable, "-m", "raft_dissect", "audit", "pcaps/s5-canon-0.18.1.pcap", "--trace", "-"]
@@ -218,6 +294,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "reasons": reasons,
     "events": events,
     "defects": defects,
+    "coverage": coverage,
+    "unevaluated": unevaluated,
     "trace": trace,
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from raft_dissect.auditing import AuditBuilder, audit
@@ -11,7 +10,7 @@ from tests.captures import PCAPS
 from tests.scenarios import scenario
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from typing import TypeAlias
 
     from raft_dissect.audit import Finding, Reason, Tally, Verdicts
@@ -43,14 +42,6 @@ def errors(capture: Capture) -> list[tuple[str, str, int, int | None]]:
 def found(capture: Capture, rule: str) -> list[Finding]:
     """What one rule found."""
     return [finding for finding in _findings(capture) if finding.rule.id == rule]
-
-
-def held(files: Iterable[str]) -> Counter[str]:
-    """How often each rule held in some files."""
-    counts: Counter[str] = Counter()
-    for file in files:
-        counts.update({tally.rule.id: tally.held for tally in audit(str(PCAPS / file)).tallies})
-    return counts
 
 
 class Said(NamedTuple):

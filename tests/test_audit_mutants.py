@@ -11,7 +11,7 @@ from raft_dissect.audit import RULES, SEVERITIES
 from raft_dissect.auditing import audit
 from tests.audits import accusations
 from tests.capture_files import pcap
-from tests.mutants import MUTANTS
+from tests.mutants import MUTANTS, WITHOUT
 from tests.mutations import transcript
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from tests.mutants import Mutant
 
 SEVERITY = {rule.id: rule.severity for rule in RULES}
-WITHOUT: dict[str, str] = {}
-"""Rules of which no capture can be changed so that they find something, and why."""
 
 
 @lru_cache(maxsize=4)

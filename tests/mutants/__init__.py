@@ -16,10 +16,12 @@ from importlib import import_module
 
 from tests.mutants.declaring import Mutant, declared, mutant
 
-__all__ = ["MUTANTS", "Mutant", "mutant"]
+__all__ = ["MUTANTS", "WITHOUT", "Mutant", "mutant"]
 
 for _module in pkgutil.iter_modules(__path__, f"{__name__}."):
     import_module(_module.name)
 
 MUTANTS: tuple[Mutant, ...] = tuple(declared())
 """In the order of the catalogue."""
+WITHOUT: dict[str, str] = {}
+"""Rules of which no capture can be changed so that they find something, and why."""

@@ -118,7 +118,7 @@ def leads_without_votes(talk: Transcript) -> Utterance:
 
 @mutant("EL-12", CUT_OFF)
 def leads_without_what_is_committed(talk: Transcript) -> Utterance:
-    """A candidate that was cut off while 177 entries were committed gets the former leader's vote, and leads."""
+    """A candidate that lacks the committed entry 177 gets the former leader's vote, and leads."""
     vote = talk.find("RequestVoteResult", sender=3, receiver=1, term=11).set(vote_granted=1)
     fields = {"term": 11, "prev_log_index": 105, "prev_log_term": 2, "leader_commit": 105}
     beat = wire.encode_message(table.APPEND_ENTRIES, fields, layout="w-0.22.1")
