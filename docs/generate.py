@@ -1,6 +1,6 @@
 """Write the generated parts of the documentation: from the wire table, from the closed sets of words, from real runs.
 
-The numbers of `coverage.md` take an audit of all of `pcaps/`.
+It needs what the tests need, and for `coverage.md` it audits all of `pcaps/`.
 
     python docs/generate.py            write them
     python docs/generate.py --check    exit with 1 if a part is not what would be written
