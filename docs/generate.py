@@ -196,7 +196,6 @@ def defects() -> str:
 
 UNEVALUATED = {
     "SN-04": "Every snapshot in these captures is answered within three heartbeat intervals.",
-    "SN-07": "The command does not hash what snapshots hold, so it never compares two.",
     "MEM-06": "Nowhere do two leaders work at the same time, each with a majority.",
     "LIVE-11": "It compares capture files that are given together; here each is audited by itself.",
 }
