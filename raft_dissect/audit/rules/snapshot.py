@@ -595,10 +595,10 @@ class Snapshots(Group):
             came = f" after {total - rest:,} of {total:,} bytes" if rest is not None else " in its header"
             self.judge.find(
                 COMPLETE,
-                place,
+                message.place,
                 f"The snapshot from leader {line.sender} to server {line.receiver} was cut off{came}: {_ENDS[reason]}.",
                 Subject(line.sender, line.receiver, message.fields.get("term"), message.fields.get("last_index")),
-                evidence=(message.first,),
+                evidence=(message.first, place),
             )
 
     def end(self, facts: ClusterFacts) -> None:
