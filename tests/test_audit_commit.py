@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests import captures
-from tests.audits import after_start, errors_at, findings, one, only, skipped, tally
-from tests.mutations import transcript
+from tests.audits import after_start, errors_at, findings, one, skipped, tally
 from tests.packets import MILLISECOND
 from tests.scenarios import load, scenario
 
@@ -47,19 +46,6 @@ at 5101ms  2 -> 1  AppendEntries term=3 prev=5/1 commit=9
     finding = one(elected, "CM-01")
     assert (finding.verdict, finding.server, finding.term, finding.log_index) == ("violation", 2, 3, 9)
     assert "known to end at 5" in finding.message
-
-
-def test_a_commit_index_beyond_the_log_in_a_real_capture() -> None:
-    """To all followers and until the leader is no more, so that it never falls and something follows."""
-    talk = transcript(S6)
-    end = talk.find("AppendEntries", -1).time_ns
-    changed = talk.all("AppendEntries", sender=3, where=lambda each: each.time_ns > end - 2 * SECOND)
-    for each in changed:
-        each.set(leader_commit=100_000)
-    written = talk.written()
-    finding = one(written.packets, "CM-01")
-    assert (finding.verdict, finding.server, finding.log_index) == ("violation", 3, 100_000)
-    assert finding.place.frame == written.frames[changed[0]]
 
 
 def test_a_leader_that_votes_alone_may_commit_what_it_has_not_sent() -> None:
@@ -134,26 +120,6 @@ at 1101ms..4901ms every 100ms  2,3 -> 1    AppendEntriesResult term=1 last=6
 @pytest.mark.parametrize("file", [S6, "dq4-dqlite-1.18.6.pcap"])
 def test_majorities_are_seen_in_real_captures(file: str) -> None:
     assert tally(captures.packets(file), "CM-02").held > 100
-
-
-def test_acknowledgements_of_a_real_capture_that_stop() -> None:
-    """From some place on both followers say that they have only what they had then."""
-    talk = transcript("dq4-dqlite-1.18.6.pcap")
-    voters = tally(captures.packets("dq4-dqlite-1.18.6.pcap"), "CM-02")
-    assert voters.held
-    leader = talk.find("AppendEntries", -1).sender
-    results = talk.all("AppendEntriesResult", receiver=leader, rejected=0)
-    stop = results[len(results) // 2].fields["last_log_index"]
-    for each in results[len(results) // 2 :]:
-        each.set(last_log_index=min(stop, each.fields["last_log_index"]))
-    commit = next(
-        each
-        for each in talk.all("AppendEntries", sender=leader, after=results[len(results) // 2])
-        if each.fields["leader_commit"] > stop
-    )
-    found = [finding for finding in findings(talk.packets()) if finding.verdict != "observation"]
-    assert {finding.rule.id for finding in found} == {"CM-02"}
-    assert min(finding.place.frame for finding in found) == talk.frame(commit)
 
 
 def test_old_terms_are_counted_by_an_old_release() -> None:
@@ -297,14 +263,3 @@ at 3901ms..7901ms every 100ms  3 -> 2  AppendEntriesResult term=3 last=7
     finding = one(after_start(behind.format(commit=5, then=5)), "CM-06")
     assert (finding.severity, finding.server, finding.term) == ("note", 2, 3)
     assert not findings(after_start(behind.format(commit=5, then=7)), "CM-06")
-
-
-def test_an_old_entry_is_counted_in_a_real_capture() -> None:
-    """The first commit index that the leader of term 3 reached by counting becomes that of the entry before its own."""
-    talk = transcript("s5-canon-0.18.1.pcap")
-    own = talk.find("AppendEntries", term=3, where=lambda each: bool(each.entries))
-    index = own.fields["prev_log_index"]
-    assert talk.find("AppendEntries", term=3).fields["leader_commit"] < index
-    counted = talk.find("AppendEntries", term=3, where=lambda each: each.fields["leader_commit"] > index)
-    counted.set(leader_commit=index)
-    only(talk, counted, "CM-03")
