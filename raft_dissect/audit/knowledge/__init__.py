@@ -137,6 +137,6 @@ class Knowledge:
         """Everything in the leader's log up to its commit index is committed, as far as that log is known."""
         first = max(reign.committed + 1, reign.commit - MOST_COMMITTED)
         for begin, end, term in reign.terms.between(first, reign.commit):
-            if end < LARGEST and reign.leader < LARGEST:
+            if max(end, term, reign.leader, reign.term) < LARGEST:
                 self.log.commit_run(begin, end, term, reign.leader, reign.term, place)
         reign.committed = reign.commit

@@ -1,4 +1,4 @@
-# The types of what log.py defines, for its compiled form.
+# The types of what log.py defines, for its compiled form. Whatever becomes a column is below 2**63.
 
 import cython
 
@@ -19,6 +19,11 @@ cdef class _Entries:
     cdef public long long[::1] frame
     cdef public long long[::1] file
 
+    cpdef copy(self, Py_ssize_t slot, _Entries other, Py_ssize_t to)
+
+    @cython.locals(kind="long long", digest="long long")
+    cpdef entry(self, Py_ssize_t slot)
+
 
 cdef class Log:
     cdef _Entries _sent
@@ -29,6 +34,21 @@ cdef class Log:
     cdef public object committed_forgotten
     cdef public object highest_committed
 
+    @cython.locals(slot=Py_ssize_t)
+    cpdef entry(self, index, term)
+
+    @cython.locals(ring=_Entries, slot=Py_ssize_t)
+    cpdef committed(self, index)
+
+    @cython.locals(slot=Py_ssize_t, ring=_Entries)
+    cpdef learn(self, entry)
+
+    @cython.locals(ring=_Entries)
+    cdef _complete(self, Py_ssize_t slot, entry)
+
+    @cython.locals(ring=_Entries, slot=Py_ssize_t)
+    cdef Py_ssize_t _slot(self, long long index) except -1
+
     @cython.locals(ring=_Entries, slot=Py_ssize_t, known="long long")
     cpdef bint append(
         self, long long index, long long term, long long kind, long long digest,
@@ -37,3 +57,16 @@ cdef class Log:
 
     @cython.locals(ring=_Entries, slot=Py_ssize_t)
     cpdef bint holds(self, long long index, long long term, long long kind, long long digest) except -1
+
+    @cython.locals(
+        ring=_Entries, slot=Py_ssize_t, index="long long", known="long long", time_ns="long long", frame="long long",
+        file="long long",
+    )
+    cpdef commit_run(self, long long first, long long last, long long term, long long leader, long long leader_term, place)
+
+    @cython.locals(ring=_Entries, slot=Py_ssize_t, known="long long")
+    cpdef commit(self, committed)
+
+
+@cython.locals(grown=_Entries, slot=Py_ssize_t)
+cdef _Entries _grown(_Entries ring)

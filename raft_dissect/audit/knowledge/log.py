@@ -240,6 +240,7 @@ class Log:
         """The entries from one index to another, which are of one term, are known to be committed."""
         ring = self._committed
         index = first
+        time_ns, frame, file = place
         while index < last:
             slot = index % ring.room
             known = ring.index[slot]
@@ -252,7 +253,9 @@ class Log:
                 ring.term[slot] = term
                 ring.leader[slot] = leader
                 ring.leader_term[slot] = leader_term
-                ring.time_ns[slot], ring.frame[slot], ring.file[slot] = place
+                ring.time_ns[slot] = time_ns
+                ring.frame[slot] = frame
+                ring.file[slot] = file
             index += 1
         while index <= last:
             self.commit(Committed(index, term, leader, leader_term, place))
