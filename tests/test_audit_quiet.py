@@ -13,7 +13,7 @@ from raft_dissect.auditing import audit
 from tests import captures
 from tests.capture_files import pcap
 from tests.scenarios import SCENARIOS, load
-from tests.scripts import Script, command
+from tests.scripts import VOTER, Script, change, command
 from tests.transformations import numbered
 
 if TYPE_CHECKING:
@@ -62,6 +62,29 @@ def test_a_late_answer_to_a_request_that_was_passed_over_is_no_lost_acknowledgem
     packets = script.packets()
     assert not [finding for finding in audit(packets).findings if finding.rule.id == "MON-05"]
     check(packets, tmp_path / "late.pcap")
+
+
+def test_a_busy_leader_whom_nobody_answers_is_found_at_the_same_message(tmp_path: Path) -> None:
+    """It must give up within an election timeout, here 1 s by its heartbeats; it goes on for 3 s: Raft 6.2."""
+    script = Script()
+    voters = change(2, {1: VOTER, 2: VOTER, 3: VOTER})
+    fields = {"term": 2, "prev_log_term": 1, "prev_log_index": 7, "leader_commit": 0}
+    for follower in (2, 3):
+        script.say(1, follower, "AppendEntries", fields, entries=[voters]).result(follower, 1, 2, 8)
+    for number in range(12):
+        for follower in (2, 3):
+            script.at(100 + number * 100 + follower / 10).append(1, follower, 2, (2, 8))
+            script.wait(0.5).result(follower, 1, 2, 8)
+    for number in range(2000):
+        for follower in (2, 3):
+            script.at(1300 + number * 2 + follower / 100)
+            fields = {"term": 2, "prev_log_term": 2, "prev_log_index": 8 + number, "leader_commit": 8}
+            script.say(1, follower, "AppendEntries", fields, entries=[command(2, 16)])
+            if number < 50:
+                script.wait(0.1).result(follower, 1, 2, 9 + number)
+    packets = script.packets()
+    assert [finding for finding in audit(packets).findings if finding.rule.id == "LIVE-09"]
+    check(packets, tmp_path / "alone.pcap")
 
 
 @pytest.mark.parametrize("file", captures.CLEAR)

@@ -5,7 +5,7 @@ import cython
 from raft_dissect.audit.knowledge.log cimport Log
 from raft_dissect.columns cimport MessageBatch
 
-cdef long long _LONGEST_NS, _LEAST, _RESULT, _ENTRY, _PREAMBLE
+cdef long long _LONGEST_NS, _SLOW_NS, _PAUSE_NS, _LEAST, _RESULT, _ENTRY, _PREAMBLE
 cdef unsigned long long _UNUSED
 cdef bytes _NOTHING, _COMMAND_WORD
 cdef long _COMMAND, _NONE
@@ -42,7 +42,7 @@ cdef class Talk:
     cdef public Lead lead
     cdef public long long shape
     cdef public long long term
-    cdef public long long until_ns
+    cdef public long long told_ns
     cdef public long long patience_ns
     cdef public long long last_ns
     cdef public dict samples
@@ -53,6 +53,10 @@ cdef class Talk:
     cdef public long long passed
 
     cpdef bint takes(self, MessageBatch batch, Py_ssize_t row) except -1
+
+    @cython.locals(pause_ns="long long")
+    cpdef bint is_soon(self, long long time_ns) except -1
+
     cpdef next(self, Py_ssize_t row, long kind, long long time_ns)
     cpdef learn(self, MessageBatch batch)
     cpdef tell(self, MessageBatch batch, Py_ssize_t row, place)

@@ -5,7 +5,7 @@ one entry, a command, behind the last one; or an acknowledgement of what was sen
 what is known, can make a rule end otherwise than for the last such message that was told: that one is repeated in the
 tallies. Of each connection the last quiet message is told after all before anything else happens, and at the end of
 each batch, so that every group goes on from the present. How long a connection may be passed over is up to the groups,
-and no longer than 100 ms in any case: what goes on slowly is told message by message.
+and no longer than half a second in any case: what goes on slowly is told message by message.
 """
 
 from __future__ import annotations
@@ -33,8 +33,12 @@ if TYPE_CHECKING:
     from raft_dissect.columns import MessageBatch
     from raft_dissect.values import Message, Stream
 
-_LONGEST_NS = 100_000_000
-"""For so long the messages of a connection are passed over at most."""
+_LONGEST_NS = 500_000_000
+"""For so long the messages of a connection are passed over at most,"""
+_SLOW_NS = 100_000_000
+"""and for so long where one comes"""
+_PAUSE_NS = 10_000_000
+"""so long after the one before it, as heartbeats do."""
 _LEAST = 48
 """Bytes of the header of AppendEntries without entries."""
 _RESULT = 32
@@ -104,7 +108,7 @@ class Talk:
         """Of its preamble, without the length of the header."""
         self.lead = lead
         self.term = lead.term
-        self.until_ns = step.place.time_ns + _LONGEST_NS
+        self.told_ns = step.place.time_ns
         self.patience_ns = patience_ns
         self.last_ns = step.place.time_ns
         self.samples: dict[int, Sample] = {}
@@ -121,6 +125,13 @@ class Talk:
     def takes(self, batch: MessageBatch, row: int) -> bool:
         """Take a row of a batch if it is quiet, and say whether it was."""
         raise NotImplementedError
+
+    def is_soon(self, time_ns: int) -> bool:
+        """Whether the groups can do without a message at some time."""
+        pause_ns = time_ns - self.last_ns
+        if not 0 <= pause_ns <= self.patience_ns:
+            return False
+        return time_ns - self.told_ns <= (_LONGEST_NS if pause_ns < _PAUSE_NS else _SLOW_NS)
 
     def next(self, row: int, kind: int, time_ns: int) -> None:
         """A row is quiet: the one before it is passed over."""
@@ -167,7 +178,7 @@ class Appends(Talk):
     def takes(self, batch: MessageBatch, row: int) -> bool:
         """Take a row of a batch if it is quiet, and say whether it was."""
         time_ns = batch.times[row]
-        if time_ns > self.until_ns or not 0 <= time_ns - self.last_ns <= self.patience_ns:
+        if not self.is_soon(time_ns):
             return False
         kind = self._kind(batch, row)
         if kind not in self.samples:
@@ -269,7 +280,7 @@ class Results(Talk):
     def takes(self, batch: MessageBatch, row: int) -> bool:
         """Take a row of a batch if it is quiet, and say whether it was."""
         time_ns = batch.times[row]
-        if time_ns > self.until_ns or not 0 <= time_ns - self.last_ns <= self.patience_ns:
+        if not self.is_soon(time_ns):
             return False
         if batch.shapes[row] != self.shape or batch.word0[row] != self.term or batch.word1[row]:
             return False

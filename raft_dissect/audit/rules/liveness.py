@@ -253,10 +253,13 @@ class _Gaps:
 class _Alone:
     """What a leader sent when no majority had answered it for two election timeouts."""
 
-    __slots__ = ("checked_ns", "first", "found", "since_ns")
+    __slots__ = ("checked", "first", "found", "silent", "since_ns")
 
     def __init__(self) -> None:
-        self.checked_ns = 0
+        self.checked = -1
+        """When it was looked for, in units of `_CHECK_NS`."""
+        self.silent = False
+        """Whether it had not answered for one election timeout then."""
         self.since_ns = -1
         self.first: Place | None = None
         self.found = False
@@ -308,7 +311,7 @@ class Liveness(Group):
         pair = step.sender or 0, step.receiver or 0
         gaps, alone = self._gaps.get(pair), self._alone.get((pair[0], step.term or 0))
         early = self._early.get(pair)
-        calm = alone is not None and alone.first is None and (early is None or early[2].file == step.place.file)
+        calm = alone is not None and not alone.silent and (early is None or early[2].file == step.place.file)
         return gaps.floor_ns if gaps is not None and calm else None
 
     def passed(self, step: Step, times: int) -> None:
@@ -360,14 +363,15 @@ class Liveness(Group):
             if len(self._alone) > _MAX_KNOWN:
                 del self._alone[next(iter(self._alone))]
         now_ns = step.place.time_ns
-        if alone.found or now_ns - alone.checked_ns < _CHECK_NS:
+        if alone.found or now_ns // _CHECK_NS == alone.checked:
             return
-        alone.checked_ns = now_ns
+        alone.checked = now_ns // _CHECK_NS
         reign = self.knowledge.reigns.of(leader, term)
         if reign is None:
             return
         since_ns = self._majority_heard(reign)
         timeout = None if since_ns is None else self.knowledge.timers.election_ns(leader)
+        alone.silent = since_ns is not None and timeout is not None and now_ns - since_ns > timeout
         if since_ns is None or timeout is None or now_ns - since_ns <= 2 * timeout:
             alone.first = None
         elif alone.first is None or alone.since_ns != since_ns:
