@@ -39,6 +39,7 @@ cdef class MessageBatch:
     cdef dict _kept
     cdef list _others
     cdef public bytes buffer
+    cdef readonly const unsigned char[::1] view
     cdef public long file
     cdef public Py_ssize_t rows
     cdef public Py_ssize_t partial

@@ -29,7 +29,8 @@ _MOST_PREAMBLES = 4096
 _APPEND_ENTRIES = table.APPEND_ENTRIES
 
 
-def _column(room: int, code: str = "q") -> list[int]:
+def column(room: int, code: str = "q") -> list[int]:
+    """A column of zeros; `Q` is the code of one without a sign."""
     return cast("list[int]", array(code, bytes(room * 8))) if COMPILED else [0] * room
 
 
@@ -48,11 +49,11 @@ class PacketColumns:
 
     def __init__(self) -> None:
         self.room = _ROOM
-        self.starts = _column(_ROOM)
+        self.starts = column(_ROOM)
         """Where in the buffer each packet begins."""
-        self.captured = _column(_ROOM)
-        self.originals = _column(_ROOM)
-        self.times = _column(_ROOM)
+        self.captured = column(_ROOM)
+        self.originals = column(_ROOM)
+        self.times = column(_ROOM)
 
     def longest(self, begin: int, end: int) -> int:
         """Captured bytes of the longest packet of some rows; 0 if there is none."""
@@ -142,6 +143,7 @@ class MessageBatch:
         "shapes",
         "streams",
         "times",
+        "view",
         "word0",
         "word1",
         "word2",
@@ -156,6 +158,8 @@ class MessageBatch:
         self._kept: dict[int, Message] = {}
         self._others: list[tuple[int, Event]] = []
         self.buffer = b""
+        self.view = self.buffer
+        """The same, for loops that are compiled."""
         self.file = 0
         self.rows = 0
         """Messages so far."""
@@ -163,21 +167,21 @@ class MessageBatch:
         """Those of them that a gap or a short snaplen cut."""
         self.room = room
         self.streams: list[Stream | None] = [None] * room
-        self.shapes = _column(room)
+        self.shapes = column(room)
         """The first word of the preamble, and from bit 32 on the length of the header."""
-        self.headers = _column(room)
+        self.headers = column(room)
         """Where in the buffer each header begins."""
-        self.offsets = _column(room)
+        self.offsets = column(room)
         """Of each message in its stream; -1 when the start of the stream was not seen."""
-        self.frames = _column(room)
-        self.times = _column(room)
-        self.payloads = _column(room)
+        self.frames = column(room)
+        self.times = column(room)
+        self.payloads = column(room)
         """Length of each payload; -1 when it is unknown."""
-        self.word0 = _column(room, "Q")
-        self.word1 = _column(room, "Q")
-        self.word2 = _column(room, "Q")
-        self.word3 = _column(room, "Q")
-        self.word4 = _column(room, "Q")
+        self.word0 = column(room, "Q")
+        self.word1 = column(room, "Q")
+        self.word2 = column(room, "Q")
+        self.word3 = column(room, "Q")
+        self.word4 = column(room, "Q")
 
     @staticmethod
     def of(events: Sequence[Event]) -> MessageBatch:
@@ -191,7 +195,7 @@ class MessageBatch:
         """Forget everything, for the messages of another block."""
         self._kept.clear()
         self._others.clear()
-        self.buffer = buffer
+        self.buffer = self.view = buffer
         self.file = file
         self.rows = self.partial = 0
 

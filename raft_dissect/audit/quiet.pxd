@@ -2,14 +2,16 @@
 
 import cython
 
+from raft_dissect cimport octets
 from raft_dissect.audit.knowledge.log cimport Log
 from raft_dissect.columns cimport MessageBatch
 
+cdef bint COMPILED
 cdef long long _LONGEST_NS, _SLOW_NS, _PAUSE_NS, _LEAST, _RESULT, _ENTRY, _PREAMBLE
 cdef unsigned long long _UNUSED
 cdef bytes _NOTHING, _COMMAND_WORD
-cdef long _COMMAND, _NONE
-cdef object _unpack_entry
+cdef long _COMMAND, _NONE, _KINDS
+cdef object _unpack_entry, _unpack_word
 
 
 cdef class Follower:
@@ -46,7 +48,8 @@ cdef class Talk:
     cdef public long long patience_ns
     cdef public long long last_ns
     cdef public dict samples
-    cdef public dict counts
+    cdef public long kinds
+    cdef public long long[::1] counts
     cdef public long kind
     cdef public Py_ssize_t row
     cdef public Py_ssize_t before
@@ -107,3 +110,6 @@ cdef class Quiet:
 
     @cython.locals(talks=dict, due_ns="long long", talk=Talk)
     cpdef Py_ssize_t take_rows(self, MessageBatch batch, Py_ssize_t row, Py_ssize_t end) except -1
+
+
+cdef unsigned long long _word(MessageBatch batch, Py_ssize_t at) except? 0xFFFFFFFFFFFFFFFF

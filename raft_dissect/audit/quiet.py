@@ -14,7 +14,9 @@ import struct
 from typing import TYPE_CHECKING
 from zlib import crc32
 
+from raft_dissect import octets
 from raft_dissect.audit.knowledge.log import LARGEST
+from raft_dissect.columns import column
 from raft_dissect.values import Place
 from raft_dissect.wire import table
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from raft_dissect.columns import MessageBatch
     from raft_dissect.values import Message, Stream
 
+COMPILED = not __file__.endswith(".py")
 _LONGEST_NS = 500_000_000
 """For so long the messages of a connection are passed over at most,"""
 _SLOW_NS = 100_000_000
@@ -54,6 +57,9 @@ _ENTRY = table.ENTRY_LENGTH
 _UNUSED = 0xFFFF_FFFF_0000_FFFE
 """Bits of the last word of AppendEntriesResult that are zero in all releases: it has features and capacity."""
 _unpack_entry = struct.Struct("<QII").unpack_from
+_unpack_word = struct.Struct("<Q").unpack_from
+_KINDS = 16
+"""Kinds of messages are numbered below it."""
 
 
 class Follower:
@@ -112,9 +118,13 @@ class Talk:
         self.patience_ns = patience_ns
         self.last_ns = step.place.time_ns
         self.samples: dict[int, Sample] = {}
-        self.counts: dict[int, int] = {}
+        """How the rules end, by kind: what decides it."""
+        self.kinds = 0
+        """A bit for each of these kinds."""
+        self.counts = column(_KINDS)
+        """Messages that were passed over, by kind."""
         self.kind = 0
-        """Of the row that waits: what decides how the rules end."""
+        """Of the row that waits."""
         self.row = -1
         """The last quiet message, which is still to be told."""
         self.before = -1
@@ -136,7 +146,7 @@ class Talk:
     def next(self, row: int, kind: int, time_ns: int) -> None:
         """A row is quiet: the one before it is passed over."""
         if self.row >= 0:
-            self.counts[self.kind] = self.counts.get(self.kind, 0) + 1
+            self.counts[self.kind] += 1
             self.passed += 1
             self.before = self.row
         self.row = row
@@ -181,7 +191,7 @@ class Appends(Talk):
         if not self.is_soon(time_ns):
             return False
         kind = self._kind(batch, row)
-        if kind not in self.samples:
+        if kind < 0 or not self.kinds >> kind & 1:
             return False
         entries, lead = batch.word4[row], self.lead
         index = self.ends + entries
@@ -203,7 +213,7 @@ class Appends(Talk):
             return _NONE
         size = _LEAST + entries * _ENTRY
         end = batch.headers[row] + size
-        if batch.shapes[row] != self.shape | size << 32 or batch.buffer[end - 8 : end] != _NOTHING:
+        if batch.shapes[row] != self.shape | size << 32 or _word(batch, end - 8):
             return _NONE
         index = self.ends + entries
         if batch.word2[row] != self.last_term or not self.commit <= commit <= index:
@@ -219,7 +229,12 @@ class Appends(Talk):
         """See whether the entry behind a header is the next one, or one that is known."""
         if not batch.digest_entries:
             return False
-        term, type_, size = _unpack_entry(batch.buffer, end - 24)
+        if COMPILED:
+            term = octets.u64le(batch.view, end - 24)
+            type_ = octets.u32le(batch.view, end - 16)
+            size = octets.u32le(batch.view, end - 12)
+        else:
+            term, type_, size = _unpack_entry(batch.buffer, end - 24)
         if term != self.term or type_ != _COMMAND or size != batch.payloads[row] or size & 7 or not size:
             return False
         digest = crc32(batch.buffer[end : end + size])
@@ -291,7 +306,7 @@ class Results(Talk):
         if self.has_features and batch.word3[row] & _UNUSED:
             return False
         kind = int(last > self.last)
-        if kind not in self.samples:
+        if not self.kinds >> kind & 1:
             return False
         self.last = last
         self.follower.acknowledged = last
@@ -353,9 +368,10 @@ class Quiet:
             self._told(batch.message(row))
 
     def _count(self, talk: Talk) -> None:
-        for kind, times in talk.counts.items():
-            self._judge.repeat(talk.samples[kind], times)
-        talk.counts.clear()
+        for kind, sample in talk.samples.items():
+            if talk.counts[kind]:
+                self._judge.repeat(sample, talk.counts[kind])
+                talk.counts[kind] = 0
         for group in self._groups:
             group.passed(talk.step, talk.passed)
 
@@ -388,9 +404,10 @@ class Quiet:
                 self.end()
             return
         if known is not None and known.lead is talk.lead:
-            talk.samples = known.samples
+            talk.samples, talk.kinds = known.samples, known.kinds
         if kind != _NONE:
             talk.samples[kind] = sample
+            talk.kinds |= 1 << kind
         self._talks[stream] = talk
 
     def _begin(self, step: Step) -> Talk | None:
@@ -429,6 +446,14 @@ class Quiet:
             lead = self._leads[leader, term] = Lead(reign, knowledge)
         lead.end, lead.commit = max(lead.end, reign.end), max(lead.commit, reign.commit)
         return lead
+
+
+def _word(batch: MessageBatch, at: int) -> int:
+    """The word at a place of the buffer."""
+    if COMPILED:
+        return octets.u64le(batch.view, at)
+    word: int = _unpack_word(batch.buffer, at)[0]
+    return word
 
 
 def _is_plain(step: Step) -> bool:
