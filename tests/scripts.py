@@ -83,11 +83,12 @@ class Script:
         roles: Mapping[int, int] | None = None,
         data: bytes = b"",
         cut: int = 0,
+        trailer: int = 0,
     ) -> Script:
         """One server sends a message to another; the next thing happens a millisecond later.
 
         `fields` that are not given are 0, `roles` and `data` are the configuration and the bytes of a snapshot. `cut`
-        is how many bytes of the message are never sent.
+        is how many bytes of the message are never sent. `trailer` is the unused last word of an AppendEntries header.
         """
         encoded = wire.encode_message(
             table.MESSAGE_NUMBERS[name],
@@ -97,6 +98,9 @@ class Script:
             configuration=configuration(roles or {}),
             data=data,
         )
+        if trailer:
+            end = table.PREAMBLE_LENGTH + int.from_bytes(encoded[8:16], "little")
+            encoded = encoded[: end - 8] + trailer.to_bytes(8, "little") + encoded[end:]
         self._send(sender, receiver, encoded[: len(encoded) - cut])
         return self.wait(1)
 

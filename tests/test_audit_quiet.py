@@ -28,9 +28,12 @@ def check(packets: Sequence[Packet], path: Path) -> None:
     assert audit(str(path)) == audit(packets)
 
 
-def busy(rounds: int = 400) -> Script:
-    """A leader and two followers who replicate an entry every 300 us, each to both followers."""
-    script = Script()
+def busy(rounds: int = 400, layout: str = "w-0.22.1", trailers: Sequence[int] = (0,)) -> Script:
+    """A leader and two followers who replicate an entry every 300 us, each to both followers.
+
+    The headers of its AppendEntries end with one of the trailers after the other.
+    """
+    script = Script(layout)
     script.append(1, 2, 2, (1, 8)).append(1, 3, 2, (1, 8)).result(2, 1, 2, 8).result(3, 1, 2, 8)
     for number in range(rounds):
         now = 100 + number * 0.3
@@ -44,13 +47,24 @@ def busy(rounds: int = 400) -> Script:
                 "prev_log_index": index,
                 "leader_commit": max(8, index - 1),
             }
-            script.say(1, follower, "AppendEntries", fields, entries=[command(2, 16)])
+            trailer = trailers[number % len(trailers)]
+            script.say(1, follower, "AppendEntries", fields, entries=[command(2, 16)], trailer=trailer)
             script.at(now + 0.1 + follower / 100).result(follower, 1, 2, index + 1)
     return script
 
 
 def test_a_busy_cluster_has_the_same_verdicts(tmp_path: Path) -> None:
     check(busy().packets(), tmp_path / "busy.pcap")
+
+
+def test_all_stale_bytes_of_a_busy_cluster_are_counted(tmp_path: Path) -> None:
+    """Canonical releases never write the trailer. Here a third are zero; the others have 6 and 2 bytes that are not."""
+    script = busy(layout="c-0.18.0", trailers=(0x7F8A_6C01_2018, 0, 0x40_00_31))
+    path = tmp_path / "stale.pcap"
+    check(script.packets(), path)
+    (leak,) = [finding for finding in audit(str(path)).findings if finding.rule.id == "ENC-07"]
+    assert f"{2 * (134 * 6 + 133 * 2)} bytes" in leak.message
+    assert f"({2 * (134 + 133)} times)" in leak.message
 
 
 def test_a_late_answer_to_a_request_that_was_passed_over_is_no_lost_acknowledgement(tmp_path: Path) -> None:

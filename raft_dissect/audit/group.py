@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from raft_dissect.audit.judge import NEVER_NS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from raft_dissect.audit.judge import Judge
     from raft_dissect.audit.knowledge import Knowledge
     from raft_dissect.audit.knowledge.lines import Line
@@ -35,6 +37,9 @@ class Group:
 
     def passed(self, step: Step, times: int) -> None:
         """So many messages like one that was told have not been told."""
+
+    def passed_leaks(self, step: Step, trailers: Mapping[int, int], last: Place) -> None:
+        """Among these were some whose headers end with words that should be zero, each so many times; and the last."""
 
     def made_anew(self, step: Step) -> None:
         """A message shows that the cluster was made anew: this group is asked no more, another one takes its place."""

@@ -7,10 +7,10 @@ from raft_dissect.audit.knowledge.log cimport Log
 from raft_dissect.columns cimport MessageBatch
 
 cdef bint COMPILED
-cdef long long _LONGEST_NS, _SLOW_NS, _PAUSE_NS, _LEAST, _RESULT, _ENTRY, _PREAMBLE
+cdef long long _LONGEST_NS, _SLOW_NS, _PAUSE_NS, _LEAST, _RESULT, _WORD, _ENTRY, _PREAMBLE
 cdef unsigned long long _UNUSED
 cdef bytes _NOTHING, _COMMAND_WORD
-cdef long _COMMAND, _NONE, _KINDS
+cdef long _COMMAND, _NONE, _STALE, _KINDS
 cdef object _unpack_entry, _unpack_word
 
 
@@ -54,6 +54,8 @@ cdef class Talk:
     cdef public Py_ssize_t row
     cdef public Py_ssize_t before
     cdef public long long passed
+    cdef public dict leaked
+    cdef public Py_ssize_t leaked_row
 
     cpdef bint takes(self, MessageBatch batch, Py_ssize_t row) except -1
 
@@ -73,13 +75,14 @@ cdef class Appends(Talk):
     cdef public long long begun
     cdef public long long last_term
     cdef public long long commit
+    cdef public unsigned long long trailer
 
     @cython.locals(time_ns="long long", lead=Lead, entries="unsigned long long", index="long long", kind=long)
     cpdef bint takes(self, MessageBatch batch, Py_ssize_t row) except -1
 
     @cython.locals(
         lead=Lead, commit="unsigned long long", entries="unsigned long long", size="long long", end=Py_ssize_t,
-        index="long long", rises=bint,
+        index="long long", rises=bint, stale=long,
     )
     cdef long _kind(self, MessageBatch batch, Py_ssize_t row) except -2
 

@@ -45,6 +45,7 @@ _PAUSE_NS = 10_000_000
 _LEAST = 48
 """Bytes of the header of AppendEntries without entries."""
 _RESULT = 32
+_WORD = 8
 _NOTHING = bytes(8)
 _NONE = -1
 _COMMAND = table.COMMAND
@@ -58,7 +59,9 @@ _UNUSED = 0xFFFF_FFFF_0000_FFFE
 """Bits of the last word of AppendEntriesResult that are zero in all releases: it has features and capacity."""
 _unpack_entry = struct.Struct("<QII").unpack_from
 _unpack_word = struct.Struct("<Q").unpack_from
-_KINDS = 16
+_STALE = 16
+"""Of a kind: there are bytes without a meaning that are not zero."""
+_KINDS = 32
 """Kinds of messages are numbered below it."""
 
 
@@ -131,6 +134,10 @@ class Talk:
         """The one before it."""
         self.passed = 0
         """Messages that were passed over."""
+        self.leaked: dict[int, int] = {}
+        """The last words of their headers that should be zero and are not, and how often each was there."""
+        self.leaked_row = -1
+        """The last message with one."""
 
     def takes(self, batch: MessageBatch, row: int) -> bool:
         """Take a row of a batch if it is quiet, and say whether it was."""
@@ -183,6 +190,8 @@ class Appends(Talk):
         """Where the messages that were passed over begin."""
         self.last_term = step.entries[-1].term if step.entries else fields["prev_log_term"]
         self.commit = fields["leader_commit"]
+        self.trailer = 0
+        """Of the row that waits: the last word of its header."""
         self.follower.sent = max(self.ends, self.follower.sent, sent.highest)
 
     def takes(self, batch: MessageBatch, row: int) -> bool:
@@ -203,6 +212,10 @@ class Appends(Talk):
             lead.commit = self.commit
         if index > self.follower.sent:
             self.follower.sent = index
+        if self.row >= 0 and self.trailer:
+            self.leaked[self.trailer] = self.leaked.get(self.trailer, 0) + 1
+            self.leaked_row = self.row
+        self.trailer = _word(batch, batch.headers[row] + _LEAST + entries * _ENTRY - _WORD) if kind >= _STALE else 0
         self.next(row, kind, time_ns)
         return True
 
@@ -213,8 +226,9 @@ class Appends(Talk):
             return _NONE
         size = _LEAST + entries * _ENTRY
         end = batch.headers[row] + size
-        if batch.shapes[row] != self.shape | size << 32 or _word(batch, end - 8):
+        if batch.shapes[row] != self.shape | size << 32:
             return _NONE
+        stale = _STALE if _word(batch, end - _WORD) else 0
         index = self.ends + entries
         if batch.word2[row] != self.last_term or not self.commit <= commit <= index:
             return _NONE
@@ -222,8 +236,8 @@ class Appends(Talk):
         if rises and not lead.may_commit(commit):
             return _NONE
         if entries:
-            return 4 + rises * 2 + (index > lead.end) + 8 * (index <= lead.commit)
-        return _NONE if batch.payloads[row] else rises * 2
+            return 4 + rises * 2 + (index > lead.end) + 8 * (index <= lead.commit) + stale
+        return _NONE if batch.payloads[row] else rises * 2 + stale
 
     def _has(self, batch: MessageBatch, row: int, end: int, index: int) -> bool:
         """See whether the entry behind a header is the next one, or one that is known."""
@@ -360,20 +374,26 @@ class Quiet:
         for talk in talks:
             if talk.passed:
                 talk.learn(batch)
-                self._count(talk)
+                self._count(batch, talk)
         rows = [talk.row for talk in talks]
         for talk in talks:
             talk.row, talk.passed = -1, 0
         for row in rows:
             self._told(batch.message(row))
 
-    def _count(self, talk: Talk) -> None:
+    def _count(self, batch: MessageBatch, talk: Talk) -> None:
         for kind, sample in talk.samples.items():
             if talk.counts[kind]:
                 self._judge.repeat(sample, talk.counts[kind])
                 talk.counts[kind] = 0
         for group in self._groups:
             group.passed(talk.step, talk.passed)
+        if talk.leaked:
+            row = talk.leaked_row
+            last = Place(batch.times[row], batch.frames[row], batch.file)
+            for group in self._groups:
+                group.passed_leaks(talk.step, talk.leaked, last)
+            talk.leaked = {}
 
     def end(self) -> None:
         """Something happens that is not quiet: what was known of all connections is known no more."""
@@ -389,6 +409,7 @@ class Quiet:
                 return _NONE
             entries = fields["n_entries"]
             kind = entries * 4 + 2 * (fields.get("leader_commit", -1) > reign.commit)
+            kind += _STALE * (step.message.header[-_WORD:] != _NOTHING)
             return kind + (step.ends > reign.end) + 8 * (step.ends <= reign.commit) if entries else kind
         if line.matched_term != step.term or "last_log_index" not in fields:
             return _NONE
@@ -457,9 +478,9 @@ def _word(batch: MessageBatch, at: int) -> int:
 
 
 def _is_plain(step: Step) -> bool:
-    """Whether AppendEntries have no more than a command, and no bytes without a meaning that are not zero."""
+    """Whether AppendEntries have no more than a command, whose unused bytes are zero."""
     header, entries = step.message.header, step.entries
-    if len(entries) != step.fields["n_entries"] or len(entries) > 1 or header[-8:] != _NOTHING:
+    if len(entries) != step.fields["n_entries"] or len(entries) > 1:
         return False
     return not entries or header[-16:-12] == _COMMAND_WORD
 

@@ -14,7 +14,7 @@ from raft_dissect.audit.rules.names import capital, named, receiver_of, sender_o
 from raft_dissect.wire import table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from raft_dissect.audit.judge import Judge
     from raft_dissect.audit.knowledge import Knowledge
@@ -575,14 +575,22 @@ class Encoding(Group):
         if clean:
             self.judge.hold(UNUSED)
 
-    def _leaked(self, sender: int | None, stream: Stream, kind: LeakKind, data: bytes, place: Place) -> None:
+    def passed_leaks(self, step: Step, trailers: Mapping[int, int], last: Place) -> None:
+        """Headers of messages that were not told ended with words that should be zero, each so many times."""
+        for word, times in trailers.items():
+            data = word.to_bytes(8, "little")
+            self._leaked(step.sender, step.message.stream, "trailer", data, last, times)
+
+    def _leaked(
+        self, sender: int | None, stream: Stream, kind: LeakKind, data: bytes, place: Place, times: int = 1
+    ) -> None:
         if not any(data):
             return
         server = stream.source.host if sender is None else sender
         leaks = self._leaks.get(server)
         if leaks is None:
             leaks = self._leaks[server] = Leaks(place)
-        leaks.add(kind, data, place)
+        leaks.add(kind, data, place, times)
 
     def _carries(self, step: Step) -> None:
         """Remember the last message of a stream as long as what follows it says whether its length was right."""

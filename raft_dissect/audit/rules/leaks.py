@@ -35,11 +35,11 @@ class Leaks:
         self._text = False
         self._addresses = False
 
-    def add(self, kind: LeakKind, data: bytes, place: Place) -> None:
-        """Take the unused bytes of one kind of a message."""
+    def add(self, kind: LeakKind, data: bytes, place: Place, times: int = 1) -> None:
+        """Take the unused bytes of one kind of a message, or of so many up to a place."""
         self.first, self.last = min(self.first, place), max(self.last, place)
-        self._sizes[kind] += len(data) - data.count(0)
-        self._messages[kind] += 1
+        self._sizes[kind] += (len(data) - data.count(0)) * times
+        self._messages[kind] += times
         if kind != "entry":  # the bytes of different entries do not belong together
             self._text = self._text or _has_text(data)
             self._addresses = self._addresses or (len(data) == _WORD and int.from_bytes(data, "little") in _ADDRESSES)
