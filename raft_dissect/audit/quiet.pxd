@@ -110,6 +110,7 @@ cdef class Quiet:
     cdef dict _talks
     cdef dict _leads
     cdef bint _waiting
+    cdef object _expected
 
     @cython.locals(talks=dict, due_ns="long long", talk=Talk)
     cpdef Py_ssize_t take_rows(self, MessageBatch batch, Py_ssize_t row, Py_ssize_t end) except -1

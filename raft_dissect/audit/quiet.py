@@ -352,6 +352,11 @@ class Quiet:
         self._talks: dict[Stream | None, Talk] = {}
         self._leads: dict[tuple[int, int], Lead] = {}  # by leader and term
         self._waiting = False
+        self._expected: tuple[int, Sample] | None = None
+        """What decides how the rules end for the message that is told after all, and how.
+
+        What came behind it on other connections is known by now, so that may be another kind than in its place.
+        """
 
     def take_rows(self, batch: MessageBatch, row: int, end: int) -> int:
         """Take rows of a batch from `row` on, before `end`, while they are quiet; give the first that is not."""
@@ -375,11 +380,13 @@ class Quiet:
             if talk.passed:
                 talk.learn(batch)
                 self._count(batch, talk)
-        rows = [talk.row for talk in talks]
+        waiting = [(talk.row, talk.kind, talk.samples[talk.kind]) for talk in talks]
         for talk in talks:
             talk.row, talk.passed = -1, 0
-        for row in rows:
+        for row, kind, sample in waiting:
+            self._expected = kind, sample
             self._told(batch.message(row))
+            self._expected = None
 
     def _count(self, batch: MessageBatch, talk: Talk) -> None:
         for kind, sample in talk.samples.items():
@@ -418,6 +425,10 @@ class Quiet:
     def hears(self, step: Step, kind: int, sample: Sample | None) -> None:
         """A message was told, and this is how the rules ended for it: what follows it may be quiet."""
         stream = step.message.stream
+        if self._expected is not None and self._expected[0] != kind and sample is not None:
+            self._judge.repeat(sample, -1)
+            self._judge.repeat(self._expected[1], 1)
+            kind = _NONE
         known = self._talks.get(stream)
         talk = None if sample is None else self._begin(step)
         if talk is None or sample is None:
