@@ -8,6 +8,7 @@ from raft_dissect.audit.group import Group
 from raft_dissect.audit.judge import GRACE_NS, Subject
 from raft_dissect.audit.knowledge.runs import Runs
 from raft_dissect.audit.rule import Rule
+from raft_dissect.audit.rules.names import listed
 from raft_dissect.wire import table
 
 if TYPE_CHECKING:
@@ -119,11 +120,6 @@ class _Commit(NamedTuple):
     log_index: int
     place: Place
     sure: bool
-
-
-def _listed(ids: frozenset[int]) -> str:
-    names = [str(id_) for id_ in sorted(ids)]
-    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
 
 
 class Commit(Group):
@@ -352,7 +348,7 @@ class Commit(Group):
         ids = voters[-1]
         message = (
             f"Leader {commit.leader} sends commit index {commit.log_index} in term {commit.term}, which of the voters "
-            f"{_listed(ids)} only {_listed(have) or 'nobody'} can have: the others have not acknowledged it."
+            f"{listed(ids)} only {listed(have) or 'nobody'} can have: the others have not acknowledged it."
         )
         evidence = () if reign.end_place is None else (reign.end_place,)
         self._find(MAJORITY, commit, message, sure=commit.sure and reign.sure, evidence=evidence)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from raft_dissect.audit.group import Group
 from raft_dissect.audit.judge import GRACE_NS, NEVER_NS, Subject
 from raft_dissect.audit.rule import Rule
+from raft_dissect.audit.rules.names import listed
 from raft_dissect.units import duration
 from raft_dissect.wire import table
 
@@ -486,7 +487,7 @@ class Membership(Group):
             self.judge.hold(ONE_CLUSTER)
             return
         last = max(acks.last for acks in both[1].values())
-        words = [" and ".join(map(str, sorted(group & ids))) for group, ids in zip(groups, voters, strict=True)]
+        words = [listed(group & ids) for group, ids in zip(groups, voters, strict=True)]
         self.judge.find(
             ONE_CLUSTER,
             last,

@@ -1,10 +1,12 @@
-"""What findings call the servers at the ends of a connection."""
+"""What findings call servers, alone and together."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from raft_dissect.audit.knowledge.lines import Line
 
 
@@ -26,3 +28,9 @@ def receiver_of(line: Line) -> str:
 def capital(text: str) -> str:
     """The begin of a sentence."""
     return text[:1].upper() + text[1:]
+
+
+def listed(ids: Iterable[int]) -> str:
+    """Ids in their order, such as 1, 2 and 3."""
+    names = [str(id_) for id_ in sorted(ids)]
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
