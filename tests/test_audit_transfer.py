@@ -6,17 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from raft_dissect import wire
 from raft_dissect.auditing import audit
-from raft_dissect.wire import table
 from tests import captures
-from tests.audits import accusations, accused, findings, of_scenario, times_held, violation
-from tests.mutations import transcript
+from tests.audits import accusations, findings, of_scenario, times_held
 from tests.scenarios import load
 
 if TYPE_CHECKING:
     from raft_dissect.audit import Finding
-    from tests.mutations import Utterance
 
 REAL = "s5-canon-0.18.1.pcap"
 OLD = "s5-canon-0.10.0.pcap"
@@ -115,33 +111,6 @@ def test_two_targets_at_once_are_found(when: str, found: int) -> None:
         f"at 950ms 1 -> 2 TimeoutNow term=1 last=5/1{LED_ON.format(end=5)}\nat {when} 1 -> 3 TimeoutNow term=1 last=5/1"
     )
     assert len(three(text, "LT-05")) == found
-
-
-def test_a_second_target_in_a_real_capture_is_found() -> None:
-    talk = transcript(REAL).copy()
-    told = next(each for each in talk.all("TimeoutNow") if each.fields["term"] > 2)
-    others = {each.receiver for each in talk.all("AppendEntries", sender=told.sender)} - {told.receiver, None}
-    (other,) = others
-    assert told.sender is not None
-    assert other is not None
-    second = talk.insert(told.data, told.sender, other, after=told)
-    assert accused(talk) == [violation("LT-05", talk, second)]
-
-
-def test_a_target_that_is_no_voter_in_a_real_capture_is_found() -> None:
-    """Server 5 is a standby by entry 222, of which server 3 makes it a voter with entry 253."""
-    talk = transcript("s6-canon-0.18.1.pcap").copy()
-    entries = talk.find("AppendEntries", sender=3, receiver=5, where=lambda each: ends(each) >= 222)
-    last = {"term": 2, "last_log_index": 222, "last_log_term": 2}
-    told = wire.encode_message(table.TIMEOUT_NOW, last, layout="c-0.18.0")
-    assert accused(talk) == []
-    timeout_now = talk.insert(told, 3, 5, after=entries)
-    assert accused(talk) == [violation("LT-01", talk, timeout_now)]
-
-
-def ends(entries: Utterance) -> int:
-    """The index of the last entry of AppendEntries."""
-    return entries.fields["prev_log_index"] + entries.fields["n_entries"]
 
 
 def test_flags_that_were_cut_off_do_not_make_a_target_ignore_anything() -> None:
