@@ -162,7 +162,8 @@ QUORUM = Rule(
     "Where the capture ends without a leader for two election timeouts, a majority of the voters is heard behind the "
     "first of them.",
     "Raft 5.2",
-    "The voters, and a time without a leader until the end of the capture.",
+    "The voters, and a time without a leader until the end of the capture, in which somebody asks for votes or "
+    "pre-votes.",
     _TIMEOUT,
     "Of 3 voters only server 1 is heard in the last 8 s: 2 and 3 are missing, and nobody can be elected.",
 )
@@ -803,7 +804,7 @@ class Liveness(Group):
             last is None
             or last.ended_by != "capture_end"
             or seconds_between(last.first, last.last) <= 2 * timeout
-            or not last.elections
+            or all(one.place < last.first for one in facts.elections)
         ):
             self.judge.hold(QUORUM)
         elif _of_one(facts):
