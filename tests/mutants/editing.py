@@ -57,3 +57,12 @@ def wait(talk: Transcript, until: Utterance, nanoseconds: int, leader: int, *fol
         for time_ns in range(begin, begin + nanoseconds - BEAT // 2, BEAT):
             heartbeat(talk.duplicate(asked, delay_ns=time_ns - asked.time_ns))
             talk.duplicate(answered, delay_ns=time_ns + MILLISECOND - answered.time_ns)
+
+
+def prolong(talk: Transcript, nanoseconds: int) -> int:
+    """Let the connections that are open at the end stay open for longer; give the time of the last message."""
+    end = talk.messages[-1].time_ns
+    for channel in talk.channels:
+        if channel.ending is not None and channel.ending.time_ns >= end:
+            channel.ending = channel.ending._replace(time_ns=channel.ending.time_ns + nanoseconds)
+    return end
