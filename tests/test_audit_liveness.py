@@ -225,7 +225,7 @@ def test_capture_points_with_different_clocks_are_told_of() -> None:
 
 @pytest.mark.parametrize("what", ["", " pre"])
 def test_voters_that_are_missing_so_that_nobody_can_be_elected_are_told_of(what: str) -> None:
-    """Servers 1 and 2 are gone; server 3 asks in vain until the end, for votes of ever higher terms or for pre-votes."""
+    """Servers 1 and 2 are gone; server 3 asks in vain until the end, for votes of higher terms or pre-votes."""
     alone = "at 1000ms kill 1\nat 1000ms kill 2\n"
     alone += "".join(
         f"at {2500 + 1500 * n}ms 3 -> 2,1 RequestVote term={2 if what else 2 + n} last=5/1{what}\n" for n in range(3)

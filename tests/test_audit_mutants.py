@@ -36,7 +36,9 @@ def of(verdicts: Verdicts, rule: str) -> list[Finding]:
 def test_one_rule_finds_the_fault(mutant: Mutant, tmp_path: Path) -> None:
     before = unchanged(mutant.capture)
     assert accusations(before) == []
-    assert of(before, mutant.rule) == []
+    # A figure is told of healthy clusters too: with the fault it is another one.
+    known = {finding.message for finding in of(before, mutant.rule)}
+    assert SEVERITY[mutant.rule] == "chat" or not known
 
     talk = transcript(mutant.capture)
     utterance = mutant.mutate(talk)
@@ -46,9 +48,10 @@ def test_one_rule_finds_the_fault(mutant: Mutant, tmp_path: Path) -> None:
     verdicts = audit(str(path))
 
     least = SEVERITIES.index(SEVERITY[mutant.rule])
-    first = next(each for each in of(verdicts, mutant.rule) if SEVERITIES.index(each.severity) <= least)
+    new = (each for each in of(verdicts, mutant.rule) if each.message not in known)
+    first = next(each for each in new if SEVERITIES.index(each.severity) <= least)
     assert first.place.frame == frames[utterance]
-    assert first.server in (None, utterance.sender, utterance.receiver)
+    assert first.server is None or {first.server, first.peer} & {utterance.sender, utterance.receiver}
     if first.severity == "error":
         assert {(each.rule, each.verdict) for each in accusations(verdicts)} == {(mutant.rule, "violation")}
     else:
