@@ -308,3 +308,12 @@ def test_pre_votes_of_a_transfer_in_a_real_capture_of_an_old_release_are_warning
     found = [f for f in every if f.rule.startswith("EL")]
     assert {(f.rule, f.verdict, f.severity) for f in found} == {("EL-08", "observation", "warning")}
     assert [f.frame for f in found] == [251, 713, 1171, 1437]
+
+
+def test_a_request_of_which_too_little_was_captured_may_be_what_was_granted() -> None:
+    """The snaplen cuts requests for votes, with what says whether they are pre-votes, and leaves the shorter results."""
+    short = [packet._replace(data=packet.data[:128]) for packet in captures.packets("s4-ipv6-cowsql-0.22.1.pcap")]
+    verdicts = audit(short)
+    assert not accusations(verdicts)
+    (tally,) = (tally for tally in verdicts.tallies if tally.rule.id == "EL-06")
+    assert tally.not_evaluated["cut_short"]

@@ -189,6 +189,11 @@ class Votes:
         found = (self._pre_asked.get(line.stream.number) for line in lines)
         return max((asked for asked in found if asked is not None), default=None, key=_place_of)
 
+    def asked_unread(self, candidate: int, voter: int) -> bool:
+        """Whether a candidate asked a voter for a vote in a request of which too little was captured."""
+        lines = self._lines.between(candidate, voter)
+        return any(None in self._requests.get(line.stream.number, ()) for line in lines)
+
     def pre_granted(self, voter: int, candidate: int) -> Answer | None:
         """The last answer of a voter that grants a pre-vote to a candidate, and says that it is one."""
         return self._pre_granted.get((voter, candidate))

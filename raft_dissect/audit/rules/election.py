@@ -698,6 +698,8 @@ class Elections(Group):
             return "other_direction"
         if any(line.lost is not None for line in lines):
             return "gap"
+        if self.knowledge.votes.asked_unread(answer.candidate, answer.voter):
+            return "cut_short"
         return None if all(line.from_start for line in lines) else "begun_midway"
 
     def _own_term(self, answer: Answer) -> None:
