@@ -42,6 +42,7 @@ _BLOCK = struct.Struct("=8xIIII")
 _STATUS = struct.Struct("=I")
 _STATUS_AT = 8
 _STATISTICS_FIELDS = struct.Struct("=III")
+_TOO_LARGE = 1 << 32
 _LARGE_BLOCK = 16 * 1024 * 1024
 
 
@@ -166,6 +167,8 @@ class Ring:
 
     def _open_ring(self) -> mmap.mmap:
         size = self._blocks * BLOCK_SIZE
+        if size >= _TOO_LARGE:
+            raise CaptureError(self._name, f"a ring of {size >> 20} MiB is too large; it must be less than 4 GiB")
         request = _REQUEST.pack(BLOCK_SIZE, self._blocks, _FRAME_SIZE, size // _FRAME_SIZE, BLOCK_MILLISECONDS, 0, 0)
         try:
             self._socket.setsockopt(_SOL_PACKET, _VERSION, _TPACKET_V3)
