@@ -74,7 +74,12 @@ def test_a_connection_over_loopback_is_captured_once_and_whole(given: str, link:
     assert [packet.frame for packet in captured.packets] == list(range(1, len(captured.packets) + 1))
     segments = list(map(segment, captured.packets))
     to_server = [each for each in segments if each.key[-2:] == port.to_bytes(2)]
-    assert sum(each.length for each in to_server) == 1_000_000, "every byte, and none twice"
+    start = to_server[0].sequence + 1
+    # A few of them are sent again when nobody has read yet.
+    seen = {
+        offset for each in to_server for offset in range(each.sequence - start, each.sequence - start + each.length)
+    }
+    assert len({byte % 2**32 for byte in seen}) == 1_000_000
     assert max(each.length for each in to_server) > 30_000, "segments as they are before offload cuts them"
     assert all(len(packet.data) == packet.original_length for packet in captured.packets)
 

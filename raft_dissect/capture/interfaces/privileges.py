@@ -37,8 +37,8 @@ def drop_privileges(user: str | None = None) -> Identity | None:
 
     What root runs becomes `user`; without one the user who called sudo, and `nobody` when nobody did. With the user
     `root` nothing changes, and None is given, as it is where the process is not root's; then it only loses its
-    capabilities. Interfaces that are open stay open. Raises UnavailableError for an unknown user, and when
-    anything of root is left.
+    capabilities. Interfaces that are open stay open. Raises UnavailableError for an unknown user, when anything of root
+    is left, and when that user may not read the program, which is loaded as it is needed.
     """
     if user == "root":
         return None
@@ -48,6 +48,7 @@ def drop_privileges(user: str | None = None) -> Identity | None:
     _lose_capabilities()
     if identity is not None:
         _verify(identity)
+        _check_program(identity)
     return identity
 
 
@@ -93,6 +94,16 @@ def _verify(identity: Identity) -> None:
         raise UnavailableError(identity.user, "the privileges of root could not be given up for good")
     if os.getresuid() != (identity.uid,) * 3 or os.getresgid() != (identity.gid,) * 3:
         raise UnavailableError(identity.user, "the privileges of root could not be given up")
+
+
+def _check_program(identity: Identity) -> None:
+    for path in (__file__, os.__file__):
+        if not os.access(path, os.R_OK):
+            raise UnavailableError(
+                path,
+                f"user {identity.user}, as whom to go on without root, may not read the program",
+                ("name a user who may, or root to stay root", "or install it where everybody may read it"),
+            )
 
 
 def _take_user() -> None:
