@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import shlex
 import shutil
 import subprocess
 import sys
@@ -119,7 +120,7 @@ def test_who_may_not_capture_is_told_how_to_be_allowed_to(given: str, public: Pa
     assert kind == "UnavailableError"
     assert message == f"{given}: no permission to capture: it needs the capability CAP_NET_RAW"
     assert advice[0].startswith("once, with root given up as soon as the interface is open: sudo ")
-    assert f" {given}" in advice[0], "the command that was given, again"
+    assert advice[0].endswith(f" {shlex.quote(given)}"), "the command that was given, again"
     assert any("sudo setcap cap_net_raw+eip " in line for line in advice)
     assert any("sudo chgrp GROUP " in line for line in advice)
     assert advice[-1] == "in a systemd unit: AmbientCapabilities=CAP_NET_RAW beside User="

@@ -7,7 +7,7 @@ import random
 import struct
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from hypothesis import example, given, settings
@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 import raft_dissect
 from raft_dissect import wire
+from raft_dissect.capture import record_writing
+from raft_dissect.capture.interfaces import ring_scan
 from raft_dissect.dissection import Dissection
 from raft_dissect.form import describe, is_compiled, module_names
 from raft_dissect.streams import link, segments, tunnels
@@ -25,7 +27,7 @@ from tests.forms import uncompiled
 from tests.packets import CLIENT, LINKS, SERVER, Address, ipv4, ipv6, tcp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
 SIX = (Address("fd77:77::1", 40000), Address("fd77:77::2", 9001))
 U8, U16, U32, U64 = (st.integers(0, 2**bits - 1) for bits in (8, 16, 32, 64))
@@ -185,6 +187,105 @@ def test_any_opening_and_configuration(data: bytes, changes: list[tuple[int, byt
     for start in (data, *(damaged(vector.data, changes, 0) for vector in vectors.load("handshake"))):
         assert_same(handshake, "recognise", start, missing)
     assert_same(configuration, "decode_configuration", data)
+
+
+# --- What is captured on interfaces, and written ---
+
+
+class RingPacket(NamedTuple):
+    """A packet as the kernel puts it into a ring: `struct tpacket3_hdr` and `struct sockaddr_ll`."""
+
+    data: bytes
+    seconds: int
+    nanoseconds: int
+    original: int
+    status: int
+    tag: int
+    tag_type: int
+    device: int
+    hardware: int
+    network: int
+    """Offset of the network header in the data."""
+
+
+RING_PACKETS = st.builds(
+    RingPacket,
+    st.binary(min_size=14, max_size=90),
+    st.one_of(U32, EDGES.filter(lambda number: number < 2**32)),
+    st.integers(0, 10**9 - 1),
+    st.one_of(U16, st.just(2**32 - 1)),
+    st.sampled_from([1, 1 | 1 << 4, 1 | 1 << 4 | 1 << 6, 0xFFFFFFFF]),
+    st.one_of(U16, st.just(2**32 - 1)),
+    st.one_of(U16, st.just(0x88A8)),
+    st.integers(1, 4),
+    st.sampled_from([1, 772, 65534, 768, 0xFFFF]),
+    st.integers(0, 14),
+)
+_BEFORE = 112
+"""Where behind its header the data of a packet begins."""
+
+
+def ring(packets: Sequence[RingPacket]) -> bytearray:
+    """A block of a ring, as far as its packets."""
+    memory = bytearray(48)
+    for packet in packets:
+        size = (_BEFORE + len(packet.data) + 15) & ~15
+        head = struct.pack(
+            "=IIIIIIHHIIH", size, packet.seconds, packet.nanoseconds, len(packet.data), packet.original, packet.status,
+            _BEFORE, _BEFORE + packet.network, 0, packet.tag, packet.tag_type,
+        )  # fmt: skip
+        address = struct.pack("=HHiHBB8s", 17, 0x0008, packet.device, packet.hardware, 4, 6, bytes(range(8)))
+        memory += (head.ljust(48, b"\0") + address).ljust(_BEFORE, b"\0") + packet.data
+        memory += bytes(-len(memory) % 16)
+    return memory
+
+
+def scanned(module: Any, packets: Sequence[RingPacket], numbers: dict[int, int] | None) -> tuple[object, ...]:
+    """What a scan makes of a block, and of its memory."""
+    memory, received = ring(packets), {0: 5}
+    scan = module.RingScan(memoryview(memory), numbers, received)
+    scan.place, scan.left = 48, len(packets)
+    runs = []
+    while scan.left:
+        before = scan.rows
+        scan.run(16)
+        runs.append((before, scan.rows, scan.link_type))
+    columns = scan.columns
+    names = ("starts", "captured", "originals", "times", "interfaces")
+    return runs, [list(getattr(columns, name)[: scan.rows]) for name in names], bytes(memory), received
+
+
+@given(st.lists(RING_PACKETS, max_size=12), st.sampled_from([None, {1: 0, 2: 7, 4: 2**40}, {}]))
+def test_any_block_of_a_ring(packets: list[RingPacket], numbers: dict[int, int] | None) -> None:
+    assert scanned(ring_scan, packets, numbers) == scanned(uncompiled(ring_scan.__name__), packets, numbers)
+
+
+@given(
+    st.lists(
+        st.tuples(st.binary(max_size=40), U32, st.integers(0, (2**32 - 1) * 10**9), st.integers(0, 3)), max_size=10
+    ),
+    U16,
+)
+def test_any_packets_that_are_written(rows: list[tuple[bytes, int, int, int]], room: int) -> None:
+    def written(writing: Any, scanning: Any) -> tuple[object, ...]:
+        columns = scanning.RingColumns()
+        data = b"".join(packet for packet, *_ in rows)
+        start = 0
+        for row, (packet, original, time_ns, interface) in enumerate(rows):
+            columns.starts[row], columns.captured[row] = start, len(packet)
+            columns.originals[row], columns.times[row], columns.interfaces[row] = original, time_ns, interface
+            start += len(packet)
+        end, ids = len(rows), {0: 0, 1: 2**32 - 1, 2: 5}
+        until = rows[-1][2] if rows else 0
+        fits = [
+            writing.rows_before(columns, 0, end, 16, room >> 6, until),
+            writing.rows_before(columns, 0, end, 32, room, 2**62),
+        ]
+        in_pcapng = writing.enhanced_packets(columns, 0, end, data, ids)
+        return fits, writing.pcap_records(columns, 0, end, data), in_pcapng
+
+    plain = uncompiled(record_writing.__name__), uncompiled(ring_scan.__name__)
+    assert written(record_writing, ring_scan) == written(*plain)
 
 
 # --- The same events ---

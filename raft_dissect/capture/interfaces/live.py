@@ -218,24 +218,25 @@ class LiveCapture:
 
     def _next_block(self, now_ns: int) -> PacketBlock | None:
         """The next packets in order of time, if all that come before them are there."""
-        block = self._sources[0].pop_all() if len(self._sources) == 1 else self._merged(now_ns - _HOLD_NS)
+        block = self._sources[0].pop_all() if len(self._sources) == 1 else self._merged(now_ns)
         if block is not None:
             block.frame = self.frame + 1
             self.frame += len(block)
         return block
 
-    def _merged(self, certain_ns: int) -> PacketBlock | None:
-        """Packets of the source whose turn it is; what is older than `certain_ns` is there from all of them."""
-        turn, turn_ns, limit_ns = None, _AFTER_ALL_TIMES, _AFTER_ALL_TIMES
-        for source in self._sources:
-            head = source.head()
-            time_ns = certain_ns if head is None else head.columns.times[head.begin]
-            if head is not None and time_ns < turn_ns:
-                turn, time_ns, turn_ns = source, turn_ns, time_ns
-            limit_ns = min(limit_ns, time_ns)
-        if turn is None or (turn_ns > limit_ns and not turn.ring.is_pressed):
+    def _merged(self, now_ns: int) -> PacketBlock | None:
+        """Packets of the source whose turn it is, up to the turn of the next one."""
+        times = [(_time(head), number) for number, source in enumerate(self._sources) if (head := source.head())]
+        if not times:
             return None
-        return turn.pop_until(limit_ns)
+        time_ns, number = min(times)
+        turn = self._sources[number]
+        until_ns = min((other for other, each in times if each != number), default=_AFTER_ALL_TIMES)
+        # Of a source that has none now older packets may still come, unless the clock was set back.
+        is_certain = len(times) == len(self._sources) or turn.ring.is_pressed or time_ns > now_ns + _HOLD_NS
+        if not is_certain:
+            until_ns = min(until_ns, now_ns - _HOLD_NS)
+        return turn.pop_until(until_ns) if time_ns <= until_ns else None
 
     def _wait(self) -> None:
         if any(source.head() is not None for source in self._sources):
@@ -272,3 +273,8 @@ class LiveCapture:
             return CaptureProblem("interface_gone", file, self.frame, 0, f"{change.interface} is gone")
         detail = f"{change.interface} is down; it is captured on as soon as it is up again"
         return CaptureProblem("interface_down", file, self.frame, 0, detail)
+
+
+def _time(block: PacketBlock) -> int:
+    """The time of the first packet of a block."""
+    return block.columns.times[block.begin]

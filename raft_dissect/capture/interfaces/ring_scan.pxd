@@ -46,4 +46,5 @@ cdef long long _u32(const unsigned char[::1] view, Py_ssize_t at) except -1
 @cython.locals(place=Py_ssize_t)
 cdef _put_tag(unsigned char[::1] view, Py_ssize_t start, long long tag_type, long long tag)
 
+@cython.locals(index="long long", hardware="long long", place=Py_ssize_t)
 cdef _put_cooked(unsigned char[::1] view, Py_ssize_t address, Py_ssize_t start)

@@ -19,7 +19,7 @@ _LITTLE = sys.byteorder == "little"
 _HEADER = struct.Struct("=IIIIIIHH4xIH14xiH").unpack_from
 """Offset of the next packet, seconds, nanoseconds, captured and original length, status, places of the link-layer and
 of the network header, VLAN tag and its type; index and hardware type of the device."""
-_ADDRESS = struct.Struct("=2siHBB8s").unpack_from
+_ADDRESS = struct.Struct("=2sIHBB8s").unpack_from
 """From the protocol on: protocol, index of the device, hardware type, packet type, length of the address, address."""
 _COOKED = struct.Struct(">2s2xIHBB8s").pack_into
 _TAG_IS_THERE, _TAG_TYPE_IS_THERE = 1 << 4, 1 << 6
@@ -183,4 +183,18 @@ def _put_tag(view: memoryview, start: int, tag_type: int, tag: int) -> None:
 
 def _put_cooked(view: memoryview, address: int, start: int) -> None:
     """Write a header of LINKTYPE_LINUX_SLL2 from the address, its protocol on, that the kernel gives with a packet."""
-    _COOKED(view, start, *_ADDRESS(view, address))
+    if not COMPILED:
+        _COOKED(view, start, *_ADDRESS(view, address))
+        return
+    index, hardware = _u32(view, address + 2), _u16(view, address + 6)
+    view[start] = view[address]
+    view[start + 1] = view[address + 1]
+    view[start + 2] = view[start + 3] = 0
+    view[start + 4] = index >> 24 & 0xFF
+    view[start + 5] = index >> 16 & 0xFF
+    view[start + 6] = index >> 8 & 0xFF
+    view[start + 7] = index & 0xFF
+    view[start + 8] = hardware >> 8 & 0xFF
+    view[start + 9] = hardware & 0xFF
+    for place in range(10):  # the packet type, the length of the address, and the address
+        view[start + 10 + place] = view[address + 8 + place]
