@@ -288,6 +288,17 @@ def test_packets_of_several_interfaces_are_merged_by_time() -> None:
     assert [each.received for each in capture.statistics()] == [20, 20, 20]
 
 
+def test_packets_that_can_be_read_earlier_wait_for_older_ones() -> None:
+    """A block of the ring that is full can be read at once, the one with a single packet only later."""
+    veth()
+    with open_interfaces(["v1", "lo"]) as capture:
+        send("v0", numbered(1))
+        send("lo", numbered(3000, first=1))
+        packets = packets_of(capture, 3001)
+    assert numbers(packets) == list(range(3001))
+    assert [packet.file for packet in packets] == [0] + [1] * 3000
+
+
 def test_an_interface_that_is_quiet_does_not_hold_up_the_others() -> None:
     veth()
     with open_interfaces(["v1", "lo"]) as capture:
