@@ -311,7 +311,7 @@ def test_pre_votes_of_a_transfer_in_a_real_capture_of_an_old_release_are_warning
 
 
 def test_a_request_of_which_too_little_was_captured_may_be_what_was_granted() -> None:
-    """The snaplen cuts requests for votes, with what says whether they are pre-votes, and leaves the shorter results."""
+    """The snaplen cuts what says whether requests are pre-votes, and leaves the shorter results whole."""
     short = [packet._replace(data=packet.data[:128]) for packet in captures.packets("s4-ipv6-cowsql-0.22.1.pcap")]
     verdicts = audit(short)
     assert not accusations(verdicts)

@@ -22,13 +22,13 @@ def not_permitted(name: str) -> UnavailableError:
 
 
 def _sudo() -> str:
-    command = shlex.join(["sudo", sys.executable, *sys.orig_argv[1:]])
+    command = shlex.join(["sudo", sys.executable or "python3", *sys.orig_argv[1:]])
     return f"once, with root given up as soon as the interface is open: {command}"
 
 
 def _file_capability() -> tuple[str, ...]:
     """How to give the permission to an interpreter; never to one that others use, whose scripts would all have it."""
-    interpreter = Path(sys.executable).resolve()
+    interpreter = Path(sys.executable or "/usr/bin/python3").resolve()  # it is empty where its path cannot be read
     if interpreter.is_relative_to(Path(sys.prefix).resolve()) and sys.prefix != sys.base_prefix:
         path = shlex.quote(str(interpreter))
         return (
