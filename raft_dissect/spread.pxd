@@ -18,6 +18,9 @@ cdef class Histogram:
     @cython.locals(bucket=Py_ssize_t)
     cpdef merge(self, Histogram other)
 
+    @cython.locals(bucket=Py_ssize_t, times="long long", place=Py_ssize_t, total=double)
+    cpdef cumulated(self, bounds)
+
 
 cdef object _no_counts()
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from array import array
-from typing import NamedTuple, cast
+from itertools import accumulate
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _FINE = 5
 """Each power of two is divided into 2**_FINE equal buckets, so a bucket's middle is at most 1.6 % from its values."""
@@ -26,6 +30,22 @@ class Spread(NamedTuple):
     def less(self, amount: float) -> Spread:
         """The spread of what is left when every value is less by an amount, but not less than nothing."""
         return Spread(self.samples, *(max(value - amount, 0.0) for value in self[1:]))
+
+
+class Cumulated(NamedTuple):
+    """How many values are not above each of some bounds; it only grows while values are counted."""
+
+    counts: tuple[int, ...]
+    """A value within 2 % of a bound may be counted on its other side."""
+    samples: int
+    """All values, also those above the last bound."""
+    total: float
+    """The sum of all values within 2 %."""
+
+    def plus(self, other: Cumulated) -> Cumulated:
+        """The values of both, for the same bounds."""
+        counts = tuple(map(sum, zip(self.counts, other.counts, strict=True)))
+        return Cumulated(counts, self.samples + other.samples, self.total + other.total)
 
 
 class Histogram:
@@ -79,6 +99,24 @@ class Histogram:
         percentiles = [self._percentile(buckets, percent) / unit for percent in (50, 95, 99)]
         low, middle, high = percentiles
         return Spread(self.samples, self._lowest / unit, low, middle, high, self._highest / unit)
+
+    def cumulated(self, bounds: Sequence[float]) -> Cumulated:
+        """How many values are not above each of these bounds, which ascend."""
+        between = [0] * (len(bounds) + 1)
+        total = 0.0
+        counts = self._counts
+        if counts is not None:
+            place = 0
+            for bucket in range(_BUCKETS):
+                times = counts[bucket]
+                if times:
+                    middle = _middle(bucket)
+                    while place < len(bounds) and middle > bounds[place]:
+                        place += 1
+                    between[place] += times
+                    total += times * middle
+        *up_to, samples = accumulate(between)
+        return Cumulated(tuple(up_to), samples, total)
 
     def _percentile(self, buckets: list[tuple[int, int]], percent: int) -> float:
         rank = -(-self.samples * percent // 100)
