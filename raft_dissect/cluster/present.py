@@ -38,7 +38,7 @@ class ServerState(NamedTuple):
     commit: int | None
     """The last entry that it knows to be committed, as its leader told it."""
     behind: int | None
-    """Entries that it lacks of what its leader has sent to anybody; None for the leader, and while unknown."""
+    """Entries that it lacks of what the leader has sent to anybody; None for the leader, and while unknown."""
     heard_ns: int | None
     """When the leader last sent it something, or of the leader, when it last sent something to anybody."""
     seen_ns: int | None
@@ -98,12 +98,13 @@ class Present:
         reign = self._leaders.latest()
         if reign is not None and now_ns - reign.last_ns > _SILENT_NS:
             reign = None
+        leading = None if reign is None else logs.get(reign.leader.resolved)
         states = []
         for server in servers:
             if reign is not None and reign.leader.resolved is server:
                 part = self._leader(server, reign, logs.get(server))
             else:
-                part = self._other(server, reign, _latest(server, progresses))
+                part = self._other(server, reign, leading, _latest(server, progresses))
             role = None if server.id is None else roles.get(server.id)
             states.append(part._replace(role=role))
         return ClusterState(
@@ -119,7 +120,9 @@ class Present:
         told = None if log is None or log.told < 0 else log.told
         return self._server(server)._replace(state="leader", commit=told, heard_ns=reign.last_ns)
 
-    def _other(self, server: Server, reign: Reign | None, progress: Progress | None) -> ServerState:
+    def _other(
+        self, server: Server, reign: Reign | None, leading: LeaderLog | None, progress: Progress | None
+    ) -> ServerState:
         state = self._server(server)
         if progress is not None:
             if progress.sent_ns >= 0:
@@ -127,7 +130,8 @@ class Present:
             if progress.match >= 0:
                 log, match = progress.log, progress.match
                 commit = min(log.told, match) if log.told >= 0 else None
-                state = state._replace(last_index=match, behind=max(log.end - match, 0), commit=commit)
+                end = log.end if leading is None else max(leading.end, log.end)
+                state = state._replace(last_index=match, behind=max(end - match, 0), commit=commit)
         term = -1 if reign is None else reign.term
         if self._elections.campaigned(server) > term:
             return state._replace(state="candidate")
