@@ -66,6 +66,8 @@ class ClusterState(NamedTuple):
     traffic: tuple[Traffic, ...]
     commits: tuple[tuple[ServerName, Histogram], ...]
     """Per leader: nanoseconds from the first time that it sent an entry until the entry is known to be committed."""
+    number: int = 0
+    """In the order in which clusters were seen, from 0; as in what happens in it."""
 
 
 _SILENT_NS = 1_500_000_000

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from raft_dissect.dissection import Dissection
     from raft_dissect.live.view import SourceState, View
 
+_MOST_TOLD = 10_000
+"""Findings that are remembered, so that none is told twice."""
+
 
 class Loop:
     """Goes through a dissection once, and tells every view what comes of it."""
@@ -46,7 +49,7 @@ class Loop:
         self._watch = Watch(self._audit)
         self._happened: Counter[str] = Counter()
         self._findings: Counter[tuple[str, str]] = Counter()
-        self._told: set[tuple[object, ...]] = set()
+        self._told: dict[tuple[object, ...], None] = {}
 
     def run(self) -> Snapshot:
         """Go on until there are no more packets; give what is known then."""
@@ -84,19 +87,21 @@ class Loop:
         key = (finding.rule.id, finding.verdict, finding.place, finding.message)
         if key in self._told:
             return
-        self._told.add(key)
+        self._told[key] = None
+        if len(self._told) > _MOST_TOLD:
+            del self._told[next(iter(self._told))]
         self._findings[finding.rule.id, finding.verdict] += 1
         for view in self._views:
             view.found(finding)
 
     def _snapshot(self, now_ns: int) -> Snapshot:
         statistics = self._dissection.statistics
-        states = (analysis.state(now_ns) for analysis in self._audit.present())
+        states = ((number, analysis.state(now_ns)) for number, analysis in enumerate(self._audit.present()))
         late_ns = time.time_ns() - now_ns if self._is_live else 0
         return Snapshot(
             now_ns,
             statistics.first_ns or now_ns,
-            tuple(state for state in states if state is not None),
+            tuple(state._replace(number=number) for number, state in states if state is not None),
             self._sources(),
             statistics.packets,
             statistics.bytes,

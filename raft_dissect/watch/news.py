@@ -70,7 +70,7 @@ def news(facts: ClusterFacts, now_ns: int, silences: Silences) -> Iterator[News]
 def _servers(facts: ClusterFacts) -> Iterator[News]:
     for server in facts.servers:
         if server.first_seen is not None:
-            yield "server", server.first_seen, server, (server.name,)
+            yield "server", server.first_seen, server, (server.name, server.first_seen)
         for place in server.restarts:
             yield "restart", place, Restart(server.name, place), (place,)
 
