@@ -28,6 +28,7 @@ from raft_dissect.auditing import audit  # noqa: E402 (as below)
 from raft_dissect.cluster import facts  # noqa: E402 (the checkout must be found first)
 from raft_dissect.diagnosis.findings import SEVERITIES, FindingKind  # noqa: E402 (as above)
 from raft_dissect.live.lines import LIVE_KINDS  # noqa: E402 (as above)
+from raft_dissect.live.metrics.table import METRICS  # noqa: E402 (as above)
 from raft_dissect.report.audit.words import GROUPS, group  # noqa: E402 (as above)
 from raft_dissect.report.tables import TABLES  # noqa: E402 (as above)
 from raft_dissect.values import STREAM_KINDS, DiagnosticKind, GapCost  # noqa: E402 (as above)
@@ -259,6 +260,10 @@ def unevaluated() -> str:
     never = [rule for rule in RULES if not sum(tallies[rule.id][1:5])]
     assert [rule.id for rule in never] == list(UNEVALUATED), "UNEVALUATED names other rules"
     return _table(("rule", "title", "why"), ((_rule(rule), rule.title, UNEVALUATED[rule.id]) for rule in never))
+def metrics() -> str:
+    """The metrics of `live`."""
+    rows = ((f"`{one.name}`", one.type, ", ".join(f"`{label}`" for label in one.labels), one.help) for one in METRICS)
+    return _table(("metric", "type", "labels", "meaning"), rows)
 
 
 def trace() -> str:
@@ -295,6 +300,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "defects": defects,
     "coverage": coverage,
     "unevaluated": unevaluated,
+    "metrics": metrics,
     "trace": trace,
 }
 

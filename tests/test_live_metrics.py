@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 import socket
 import subprocess
 import sys
 import threading
 from collections import Counter
+from functools import lru_cache
+from itertools import product
 from typing import TYPE_CHECKING, Any
 from urllib.request import Request, urlopen
 
@@ -101,6 +105,12 @@ def scraped(source: Source, **options: Any) -> Scrape:
         return Scrape(metrics)
 
 
+@lru_cache
+def of_file(file: str) -> Scrape:
+    """The metrics at the end of a capture file."""
+    return scraped(captures.PCAPS / file)
+
+
 def snapshot(*clusters: ClusterState, now_ns: int = 0, **others: Any) -> Snapshot:
     empty = Snapshot(now_ns, 0, clusters, (), 0, 0, Counter(), Counter(), 0, 0.0, ())
     return empty._replace(**others)
@@ -120,7 +130,7 @@ def server(name: int | str, **known: Any) -> ServerState:
 
 @pytest.mark.parametrize("file", FILES)
 def test_elections_and_leaders_are_those_that_the_servers_logged(file: str) -> None:
-    truth, found = captures.truth(captures.run_of(file)), scraped(captures.PCAPS / file)
+    truth, found = captures.truth(captures.run_of(file)), of_file(file)
     asked = Counter("pre_vote" if prevote else "vote" for _, _, prevote in asked_for_votes(truth))
     assert found.get("raft_dissect_elections_total", cluster="1") == {(kind,): asked[kind] for kind in VOTES}
     led = sum(map(len, truth["leaders_by_term"].values()))
@@ -138,7 +148,7 @@ def asked_for_votes(truth: dict[str, Any]) -> set[tuple[int, int, int]]:
 
 @pytest.mark.parametrize("file", ["s2-cowsql-0.22.1.pcap", "s4-64k-canon-0.18.1.pcap", "s3-cowsql-0.22.1.pcap"])
 def test_rejections_are_those_that_the_servers_logged(file: str) -> None:
-    truth, found = captures.truth(captures.run_of(file)), scraped(captures.PCAPS / file)
+    truth, found = captures.truth(captures.run_of(file)), of_file(file)
     assert found.sum("raft_dissect_rejections_total", kind="append_entries") == truth["n_rejections_sent"]
     refused = sum(not one["granted"] for one in truth["vote_results_sent"])
     assert found.sum("raft_dissect_rejections_total", kind="request_vote") == refused
@@ -146,7 +156,7 @@ def test_rejections_are_those_that_the_servers_logged(file: str) -> None:
 
 @pytest.mark.parametrize("file", FILES)
 def test_messages_are_those_on_the_wire(file: str) -> None:
-    wire, found = captures.truth(captures.run_of(file))["wire"][file], scraped(captures.PCAPS / file)
+    wire, found = captures.truth(captures.run_of(file))["wire"][file], of_file(file)
     sent = {
         (message, receiver, sender): number
         for direction, messages in wire["messages_per_direction"].items()
@@ -159,7 +169,7 @@ def test_messages_are_those_on_the_wire(file: str) -> None:
 
 def test_snapshots_are_those_that_the_servers_logged() -> None:
     run = "s4-64k-canon-0.18.1"
-    received, found = captures.truth(run)["install_snapshot_received"], scraped(captures.PCAPS / f"{run}.pcap")
+    received, found = captures.truth(run)["install_snapshot_received"], of_file(f"{run}.pcap")
     assert found.one("raft_dissect_snapshots_total") == len(received)
     assert found.one("raft_dissect_snapshot_bytes_total") == sum(one["data"] for one in received)
     outcomes = found.get("raft_dissect_snapshots_ended_total", cluster="1")
@@ -170,7 +180,7 @@ def test_snapshots_are_those_that_the_servers_logged() -> None:
 
 def test_servers_reach_what_they_logged_at_their_end() -> None:
     run = "s2-cowsql-0.22.1"
-    found = scraped(captures.PCAPS / f"{run}.pcap")
+    found = of_file(f"{run}.pcap")
     (last, *_) = captures.truth(run)["leaders_by_term"]["8"]
     for exit_ in captures.truth(run)["exits"]:
         name = str(exit_["node"])
@@ -189,7 +199,7 @@ def test_servers_reach_what_they_logged_at_their_end() -> None:
 
 def test_a_server_that_is_down_lags_behind_the_present_leader() -> None:
     """Server 1 is killed with 303 entries, under another leader than the one whose log ends with 360."""
-    found = scraped(captures.PCAPS / "lo-cowsql-0.22.1.pcap")
+    found = of_file("lo-cowsql-0.22.1.pcap")
     assert [one["last_index"] for one in captures.truth("lo-cowsql-0.22.1")["exits"]] == [360, 360]
     assert found.get("raft_dissect_server_lag_entries", cluster="1") == {("1",): 360 - 303, ("2",): 0}
 
@@ -197,7 +207,7 @@ def test_a_server_that_is_down_lags_behind_the_present_leader() -> None:
 @pytest.mark.parametrize("file", FILES)
 def test_findings_and_events_are_those_of_the_commands(file: str) -> None:
     path = captures.PCAPS / file
-    found = scraped(path)
+    found = of_file(file)
     told = Counter((one.rule.id, one.verdict) for one in audit(path).findings)
     assert +Counter(found.get("raft_dissect_audit_findings_total")) == told
     events = Counter(one.kind for one in happenings(path))
@@ -243,7 +253,7 @@ def buckets(found: Scrape, name: str, **labels: str) -> list[float]:
 
 def test_times_until_answers_are_those_between_packets() -> None:
     file, name = "noise-canon-0.18.1.pcap", "raft_dissect_acknowledge_seconds"
-    found = scraped(captures.PCAPS / file)
+    found = of_file(file)
     pairs = requests_and_answers(file)
     assert set(pairs) == {("10.77.77.3", "10.77.77.1"), ("10.77.77.3", "10.77.77.2")}
     for (_, follower), answered in pairs.items():
@@ -256,7 +266,7 @@ def test_times_until_answers_are_those_between_packets() -> None:
 
 def test_every_answered_request_is_in_the_histogram() -> None:
     received = captures.truth("s2-cowsql-0.22.1")["message_totals"]["AppendEntriesResult"]["received"]
-    found = scraped(captures.PCAPS / "s2-cowsql-0.22.1.pcap")
+    found = of_file("s2-cowsql-0.22.1.pcap")
     assert found.sum("raft_dissect_acknowledge_seconds_count") == received
 
 
@@ -270,7 +280,7 @@ def test_every_entry_that_is_committed_is_in_the_histogram() -> None:
         for number in range(len(message.entries))
     }
     assert indexes == set(range(2, 54))
-    found = scraped(captures.PCAPS / file)
+    found = of_file(file)
     assert found.get("raft_dissect_commit_seconds_count") == {("1", "3"): len(indexes) - 1}
 
 
@@ -285,7 +295,7 @@ def last_requests(file: str) -> dict[str, int]:
 
 def test_ages_of_heartbeats_in_a_file_end_where_it_ends() -> None:
     file = "noise-canon-0.18.1.pcap"
-    found = scraped(captures.PCAPS / file)
+    found = of_file(file)
     end_ns, sent = captures.packets(file)[-1].time_ns, last_requests(file)
     ages = {(follower,): (end_ns - time_ns) / 1e9 for follower, time_ns in sent.items()}
     ages["3",] = (end_ns - max(sent.values())) / 1e9
@@ -641,9 +651,86 @@ def test_names_keep_to_the_conventions_of_prometheus() -> None:
 
 @pytest.mark.parametrize("file", FILES)
 def test_series_have_the_labels_of_the_table(file: str) -> None:
-    found = scraped(captures.PCAPS / file)
+    found = of_file(file)
     labels = {metric.name: {*metric.labels} for metric in METRICS}
     for name, has in found.values:
         if not name.startswith("process_"):
             base = name if name in labels else name.rpartition("_")[0]
             assert {label for label, _ in has} - {"le"} == labels[base]
+
+
+# The dashboard
+
+
+def dashboard() -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((captures.PCAPS.parent / "docs" / "grafana.json").read_text())
+    return loaded
+
+
+def queries() -> list[str]:
+    """What the dashboard asks Prometheus, in its panels, its variables and its annotations."""
+    found = dashboard()
+    panels = [target["expr"] for panel in found["panels"] for target in panel.get("targets", ())]
+    variables = [one["definition"] for one in found["templating"]["list"] if one["type"] == "query"]
+    return panels + variables + [one["expr"] for one in found["annotations"]["list"] if "expr" in one]
+
+
+def series_of_the_table() -> dict[str, set[str]]:
+    """The labels of every name that a query can ask for."""
+    found = {metric.name: {*metric.labels, "instance"} for metric in METRICS if metric.type != "histogram"}
+    for metric in METRICS:
+        if metric.type == "histogram":
+            found |= {f"{metric.name}_{part}": {*metric.labels, "instance"} for part in ("sum", "count")}
+            found[f"{metric.name}_bucket"] = {*metric.labels, "instance", "le"}
+    return found
+
+
+def test_the_dashboard_asks_for_what_there_is() -> None:
+    known = series_of_the_table()
+    for query in queries():
+        asked = re.findall(r"(raft_dissect_\w+)(?:\{([^}]*)\})?", query)
+        assert asked, query
+        for name, labels in asked:
+            assert name in known, query
+            assert set(re.findall(r"(\w+)=~?\"", labels)) <= known[name], query
+
+
+def test_the_dashboard_groups_and_names_series_by_labels_that_there_are() -> None:
+    known = series_of_the_table()
+    for panel in dashboard()["panels"]:
+        for target in panel.get("targets", ()):
+            there = set.intersection(*(known[name] for name in re.findall(r"raft_dissect_\w+", target["expr"])))
+            grouped = {label for by in re.findall(r"by \(([^)]*)\)", target["expr"]) for label in by.split(", ")}
+            assert grouped <= there, target["expr"]
+            assert set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])) <= grouped, target["expr"]
+
+
+def test_the_dashboard_shows_what_an_operator_asks_for() -> None:
+    asked = {name for query in queries() for name in re.findall(r"raft_dissect_(\w+)", query)}
+    assert asked >= {
+        *("server_state", "cluster_term", "cluster_has_leader", "server_lag_entries", "server_heartbeat_age_seconds"),
+        *("commit_seconds_count", "commit_seconds_bucket", "acknowledge_seconds_bucket"),
+        *("elections_total", "rejections_total", "snapshots_total", "audit_findings_total"),
+        *("packets_total", "dropped_packets_total", "gaps_total", "late_seconds"),
+    }
+
+
+def test_the_dashboard_is_one_that_grafana_reads() -> None:
+    """The parts of Grafana's dashboard model that a dashboard needs; panels lie beside each other on 24 columns."""
+    found = dashboard()
+    assert (found["id"], found["schemaVersion"]) == (None, 38)
+    assert found["title"]
+    places: set[tuple[int, int]] = set()
+    for panel in found["panels"]:
+        at_ = panel["gridPos"]
+        covered = set(product(range(at_["x"], at_["x"] + at_["w"]), range(at_["y"], at_["y"] + at_["h"])))
+        assert at_["x"] + at_["w"] <= 24
+        assert not covered & places, panel["title"]
+        places |= covered
+        if panel["type"] != "row":
+            assert panel["targets"], panel["title"]
+            assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
+            assert panel["description"], panel["title"]
+            assert {target["datasource"]["uid"] for target in panel["targets"]} == {"${datasource}"}
+    assert len({panel["id"] for panel in found["panels"]}) == len(found["panels"])
+    assert {one["name"] for one in found["templating"]["list"]} == {"datasource", "instance", "cluster"}

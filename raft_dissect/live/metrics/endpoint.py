@@ -72,6 +72,7 @@ class _Server(ThreadingHTTPServer):
     """Serves each connection in a thread of its own, and ends all of them when it is closed."""
 
     daemon_threads = False  # so that closing waits for them
+    request_queue_size = _MOST_CONNECTIONS
     allow_reuse_port = False  # or two runs could share a port, and Prometheus would ask now the one, now the other
 
     def __init__(self, family: int, address: Any, handler: Any) -> None:

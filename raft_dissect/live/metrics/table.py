@@ -264,14 +264,14 @@ METRICS: tuple[Metric | HistogramMetric, ...] = (
     Metric(
         "raft_dissect_clusters",
         "gauge",
-        "Clusters that are known, those that are too many to have series included.",
+        "Clusters that are known, also those that are too many to have series.",
         (),
         _one(lambda known: None if known.snapshot is None else len(known.snapshot.clusters)),
     ),
     Metric(
         "raft_dissect_cluster_servers",
         "gauge",
-        "Servers of the cluster that are known, those that are too many or gone too long to have series included.",
+        "Servers of the cluster that are known, also those that are too many, or gone too long, to have series.",
         _CLUSTER,
         _servers,
     ),
