@@ -260,6 +260,8 @@ def unevaluated() -> str:
     never = [rule for rule in RULES if not sum(tallies[rule.id][1:5])]
     assert [rule.id for rule in never] == list(UNEVALUATED), "UNEVALUATED names other rules"
     return _table(("rule", "title", "why"), ((_rule(rule), rule.title, UNEVALUATED[rule.id]) for rule in never))
+
+
 def metrics() -> str:
     """The metrics of `live`."""
     rows = ((f"`{one.name}`", one.type, ", ".join(f"`{label}`" for label in one.labels), one.help) for one in METRICS)

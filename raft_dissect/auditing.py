@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from raft_dissect.audit.auditor import ClusterAudit, together
 from raft_dissect.cluster import Clusters
@@ -13,9 +13,19 @@ if TYPE_CHECKING:
 
     from raft_dissect.audit import Finding, Verdicts
     from raft_dissect.cluster import Analysis
+    from raft_dissect.cluster.facts import ServerName
     from raft_dissect.columns import MessageBatch
     from raft_dissect.dissection import Source
     from raft_dissect.values import Stream
+
+
+class Whereabouts(NamedTuple):
+    """Between whom a stream is, as far as it is known."""
+
+    cluster: int
+    """Number of the cluster, in the order in which they were seen, from 0."""
+    sender: ServerName
+    receiver: ServerName
 
 
 class AuditBuilder:
@@ -41,6 +51,14 @@ class AuditBuilder:
         """What is known of the cluster that a stream belongs to."""
         audit_ = self._clusters.holding(stream)
         return None if audit_ is None else audit_.analysis
+
+    def whereabouts(self, stream: Stream) -> Whereabouts | None:
+        """Between whom an open stream is; None when it belongs to no cluster."""
+        found = self._clusters.find(stream)
+        if found is None:
+            return None
+        number, audit_ = found
+        return Whereabouts(number, *audit_.analysis.servers.names(stream))
 
     def verdicts(self, dissection: Dissection) -> Verdicts:
         """What became of all batches that were fed, which came from this dissection."""

@@ -102,7 +102,7 @@ def view() -> Iterator[MetricsView]:
 def scraped(source: Source, **options: Any) -> Scrape:
     """The metrics at the end of a capture."""
     with MetricsView(ANYWHERE, **options) as metrics:
-        Loop(Dissection(source, digest_entries=True), [metrics]).run()
+        Loop(Dissection(source, digest_data=True), [metrics]).run()
         return Scrape(metrics)
 
 

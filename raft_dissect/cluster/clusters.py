@@ -156,6 +156,14 @@ class Clusters(Generic[L]):
         cluster = self._clusters.get(stream)
         return None if cluster is None else cluster.root.analysis
 
+    def find(self, stream: Stream) -> tuple[int, L] | None:
+        """The number of the cluster of an open stream, as they are ordered now, and what takes its events."""
+        cluster = self._clusters.get(stream)
+        if cluster is None:
+            return None
+        analysis = cluster.root.analysis
+        return self._in_order().index(analysis), analysis
+
     def _in_order(self) -> tuple[L, ...]:
         return tuple(cluster.analysis for cluster in sorted(self._live, key=_number_of))
 

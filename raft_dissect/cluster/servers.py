@@ -220,6 +220,15 @@ class Servers:
         )
         return self._remember(stream, False, server)
 
+    def names(self, stream: Stream) -> tuple[ServerName, ServerName]:
+        """How the servers at both ends are called, the sender first; asking changes nothing of what is known."""
+        sender, receiver = self.identities.sender(stream).id, self.identities.receiver(stream).id
+        source, destination = stream.source, stream.destination
+        return (
+            _name_of(source, destination, ephemeral=True) if sender is None else sender,
+            _name_of(destination, source, ephemeral=False) if receiver is None else receiver,
+        )
+
     def _remember(self, stream: Stream, sends: bool, server: Server) -> Server:
         if server.id is not None:
             self._ends[stream.number, sends] = server

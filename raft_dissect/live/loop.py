@@ -53,6 +53,8 @@ class Loop:
 
     def run(self) -> Snapshot:
         """Go on until there are no more packets; give what is known then."""
+        for view in self._views:
+            view.begin(self._audit.whereabouts)
         for batch, beat_ns in self._dissection.beats(BEAT_NS):
             self._take(batch)
             if beat_ns is not None:

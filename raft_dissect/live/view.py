@@ -6,12 +6,14 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from raft_dissect.audit import Finding
+    from raft_dissect.auditing import Whereabouts
     from raft_dissect.cluster.facts import Snapshot as Facts
     from raft_dissect.cluster.present import ClusterState
     from raft_dissect.columns import MessageBatch
+    from raft_dissect.values import Stream
     from raft_dissect.watch import Happening
 
 
@@ -73,6 +75,9 @@ class View:
 
     wants_messages = False
     """Whether `batch` is to be called."""
+
+    def begin(self, whereabouts: Callable[[Stream], Whereabouts | None]) -> None:
+        """Packets are about to come; `whereabouts` says between whom a stream is, to whoever is called here."""
 
     def batch(self, batch: MessageBatch) -> None:
         """Messages came; the batch is valid until this returns."""

@@ -13,7 +13,7 @@ from raft_dissect.values import Message
 from raft_dissect.wire import table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from raft_dissect.cluster import Identities
     from raft_dissect.cluster.facts import ServerName
@@ -142,7 +142,7 @@ def ladder_text(
 ) -> Iterator[str]:
     """The ladder as lines of text; `width` is where they end, None for no end."""
     columns = _Columns(ladder)
-    drawing = _Drawing(columns, width)
+    drawing = Drawing(columns.heads, None if width is None else width - 22 - _LABEL)
     for line in columns.legend:
         yield cut(line, width)
     head = f"{'frame':>7} {'time':<12} {drawing.head()} message"
@@ -152,7 +152,7 @@ def ladder_text(
             yield style.paint(cut(_beside(drawing.poles(), _heartbeats(step.folded)), width), "dim")
         frame = f"{step.place.file + 1}:{step.place.frame}" if several else str(step.place.frame)
         start = f"{frame:>7} {clock.time(step.place.time_ns, 3):<12} "
-        start += drawing.poles() if step.stream is None else drawing.arrow(step.stream)
+        start += drawing.poles() if step.stream is None else drawing.arrow(*columns.ends[step.stream])
         room = None if width is None else max(width - len(start) - 1, 0)
         label = cut(f"{step.name} {step.details}".rstrip(), room)
         name, rest = label[: len(step.name)], label[len(step.name) :]
@@ -175,31 +175,32 @@ def _heartbeats(count: int) -> str:
     return "... 1 heartbeat or answer" if count == 1 else f"... {count:,} heartbeats and answers"
 
 
-class _Drawing:
-    """The part of a line that is drawn."""
+class Drawing:
+    """The part of a line that is drawn: a column for each server, and arrows between them."""
 
-    def __init__(self, columns: _Columns, width: int | None) -> None:
-        self._columns = columns
-        gaps = max(len(columns.servers) - 1, 1)
-        least = max(*map(len, columns.heads), _NARROWEST - 1, 0) + 1 if columns.heads else _NARROWEST
-        room = _WIDEST if width is None else (width - 22 - _LABEL) // gaps
-        self._step = max(least, min(_WIDEST, room))
-        self._size = self._step * (len(columns.servers) - 1) + 1
+    def __init__(self, heads: Sequence[str], room: int | None) -> None:
+        """`heads` are the names above the columns; the drawing takes more than `room` where they need it."""
+        self._heads = heads
+        gaps = max(len(heads) - 1, 1)
+        least = max(*map(len, heads), _NARROWEST - 1, 0) + 1 if heads else _NARROWEST
+        self._step = max(least, min(_WIDEST, _WIDEST if room is None else room // gaps))
+        self.size = self._step * (len(heads) - 1) + 1
+        """Characters, without what the last name takes beyond its column."""
 
     def head(self) -> str:
         """The names, each above its column."""
         line = ""
-        for number, name in enumerate(self._columns.heads):
+        for number, name in enumerate(self._heads):
             line = line.ljust(number * self._step) + name
-        return line.ljust(self._size)
+        return line.ljust(self.size)
 
     def poles(self) -> str:
         """The columns alone."""
-        return ("|".ljust(self._step) * len(self._columns.servers)).rstrip()
+        return ("|".ljust(self._step) * len(self._heads)).rstrip()
 
-    def arrow(self, stream: Stream) -> str:
-        """The columns with an arrow from one to another."""
-        begin, end = (number * self._step for number in self._columns.ends[stream])
+    def arrow(self, sender: int, receiver: int) -> str:
+        """The columns with an arrow from one to another, by their numbers from 0."""
+        begin, end = sender * self._step, receiver * self._step
         line = list(self.poles())
         low, high = min(begin, end), max(begin, end)
         for place in range(low + 1, high):

@@ -230,6 +230,14 @@ def decode_header(
     return Header(fields, (), servers, size, plan.dialect)
 
 
+def form_of(
+    type_: int, version: int, header: bytes, header_length: int | None = None, layout: str | None = None
+) -> Form | None:
+    """The form of the wire table by which `decode_header` reads a header; None of a message whose layout is unknown."""
+    plan = _select(type_, version, len(header) if header_length is None else header_length, header, layout)
+    return None if plan is None else plan.form
+
+
 def _select(type_: int, version: int, header_length: int, header: bytes, layout: str | None) -> _Plan | None:
     plans = _PLANS.get(type_, ())
     if not plans:

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 _ENDLESS = 10_000
 """Columns where nothing says how many there are."""
-_COLOURS = {
+COLOURS = {
     "leader": "green",
     "leader_returned": "green",
     "leader_ended": "red",
@@ -64,14 +64,17 @@ _COLOURS = {
     "snapshot_sent": "cyan",
     "snapshot_ended": "cyan",
 }
+"""By kind of happening: the colour of its line, if it has one."""
 
 
 class HappeningText:
     """Makes the lines of happenings; `width` is where they end, None for no end."""
 
-    def __init__(self, clock: Clock, style: Style, width: int | None, several: bool = False) -> None:
-        """With `several` files the number of a frame has that of its file before it."""
-        self._page = Page(clock, style, Names(), width, several)
+    def __init__(
+        self, clock: Clock, style: Style, width: int | None, several: bool = False, names: Names | None = None
+    ) -> None:
+        """With `several` files the number of a frame has that of its file before it; `names` are shared with others."""
+        self._page = Page(clock, style, Names() if names is None else names, width, several)
         self._clock = clock
         self._style = style
         self._width = width
@@ -116,7 +119,7 @@ class HappeningText:
             sentence += f" (frame {self._page.frame(happening.place)})"
         start = f"{time}  "
         first, *others = wrapped(sentence, self._width or _ENDLESS, start, " " * len(start))
-        colour = _COLOURS.get(happening.kind)
+        colour = COLOURS.get(happening.kind)
         if colour is not None:
             first = start + self._style.paint(first[len(start) :], colour)
         return [first, *others]
