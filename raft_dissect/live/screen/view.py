@@ -1,0 +1,154 @@
+"""The view that the loop tells: it keeps the latest of everything, and makes the picture that a terminal shows."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from raft_dissect.live.screen.history import Histories, History, Rate
+from raft_dissect.live.screen.picture import Coming, Ends, EventLine, Picture
+from raft_dissect.live.screen.sampling import Sampler
+from raft_dissect.live.view import View
+from raft_dissect.report.audit.words import level
+from raft_dissect.report.escape import visible
+from raft_dissect.report.happenings.text import COLOURS, HappeningText
+from raft_dissect.report.terminal import Style
+from raft_dissect.report.times import Clock
+from raft_dissect.report.words import Names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from raft_dissect.audit import Finding
+    from raft_dissect.auditing import Whereabouts
+    from raft_dissect.columns import MessageBatch
+    from raft_dissect.live.view import Snapshot
+    from raft_dissect.values import Arrival, Place, Stream
+    from raft_dissect.watch import Happening
+
+_EVENTS = 500
+"""Events that are kept."""
+_TIME = len("HH:MM:SS.mmm")
+
+
+class ScreenView(View):
+    """Makes a picture at each beat; whoever draws it reads `picture` when there is time, in any thread.
+
+    All that it keeps is bounded, and so is what it does at a beat, however many messages came.
+    """
+
+    wants_messages = True
+
+    def __init__(self, clock: Clock | None = None, several: bool = False) -> None:
+        """`clock` has the time zone; with `several` files the number of a frame has that of its file before it."""
+        self.clock = Clock() if clock is None else clock
+        self.several = several
+        self.picture = Picture()
+        """The latest; it is a value, which is replaced and never changed."""
+        names = Names()
+        self._text = HappeningText(self.clock, Style(), None, several, names)
+        self._sampler = Sampler()
+        self._histories = Histories(lambda key: History(key, names))
+        self._packets, self._bytes = Rate(), Rate()
+        self._events: deque[EventLine] = deque(maxlen=_EVENTS)
+        self._told = 0
+        self._new: list[tuple[int | None, EventLine]] = []
+        self._whereabouts: Callable[[Stream], Whereabouts | None] = lambda _: None
+        self._streams: dict[int, Stream] = {}
+        self._ends: dict[int, Ends] = {}
+
+    def begin(self, whereabouts: Callable[[Stream], Whereabouts | None]) -> None:
+        """Remember whom to ask."""
+        self._whereabouts = whereabouts
+
+    def batch(self, batch: MessageBatch) -> None:
+        """Look at some of the messages."""
+        for stream in self._sampler.take(batch):
+            self._streams[stream.number] = stream
+
+    def happened(self, happenings: Sequence[Happening]) -> None:
+        """Remember what happened; which cluster it was in is known when the beat comes."""
+        for happening in happenings:
+            line = " ".join(map(str.strip, self._text.lines(happening)))
+            cluster = None if happening.kind == "diagnostic" else happening.cluster
+            self._event(cluster, happening.kind, line[_TIME:].lstrip(), COLOURS.get(happening.kind), happening.place)
+
+    def found(self, finding: Finding) -> None:
+        """Remember a finding."""
+        kind = level(finding)
+        text = visible(f"{kind.upper()} {finding.rule.id}: {finding.message} (frame {self._frame(finding.place)})")
+        self._event(None, kind, text, "red" if kind == "violation" else "yellow", finding.place)
+
+    def _frame(self, place: Place) -> str:
+        return f"{place.file + 1}:{place.frame}" if self.several else str(place.frame)
+
+    def _event(self, cluster: int | None, kind: str, text: str, colour: str | None, place: Place) -> None:
+        self._told += 1
+        time = self.clock.time(place.time_ns, 3)
+        self._new.append((cluster, EventLine(self._told, None, kind, time, text, colour, place)))
+
+    def beat(self, snapshot: Snapshot) -> None:
+        """Make the picture."""
+        self.picture = self._make(snapshot, ended=False)
+
+    def finish(self, snapshot: Snapshot) -> None:
+        """Make the last one."""
+        self.picture = self._make(snapshot, ended=True)
+
+    def _make(self, snapshot: Snapshot, *, ended: bool) -> Picture:
+        now_ns = snapshot.now_ns
+        self._sampler.beat(now_ns)
+        histories = self._histories.of(snapshot.clusters)
+        keys = [history.key for history in histories]
+        for number, event in self._new:
+            known = number is not None and number < len(keys)
+            self._events.append(event._replace(cluster=keys[number]) if known and number is not None else event)
+        self._new.clear()
+        if self._packets.is_due(now_ns):
+            self._packets.note(now_ns, snapshot.packets)
+            self._bytes.note(now_ns, snapshot.bytes)
+        steps = self._sampler.steps()
+        coming = [one for one in snapshot.arriving if one.message.payload_length]
+        ends = self._all_ends({step.stream for step in steps}, [one.message.stream for one in coming], keys)
+        return Picture(
+            now_ns,
+            tuple(history.picture(state, now_ns) for history, state in zip(histories, snapshot.clusters, strict=True)),
+            snapshot.sources,
+            snapshot.packets,
+            self._packets.per_second(),
+            self._bytes.per_second(),
+            self._sampler.messages,
+            snapshot.gaps,
+            sum(count for (_, verdict), count in snapshot.findings.items() if verdict != "observation"),
+            snapshot.late_seconds,
+            tuple(self._events),
+            steps,
+            ends,
+            tuple(map(_coming, coming)),
+            self._sampler.sampled,
+            ended,
+        )
+
+    def _all_ends(self, numbers: set[int], more: Sequence[Stream], keys: Sequence[int]) -> Mapping[int, Ends]:
+        """Between whom streams are, as far as it is known now; of those that are closed, as it was known last."""
+        self._streams = {number: stream for number, stream in self._streams.items() if number in numbers}
+        self._streams.update((stream.number, stream) for stream in more)
+        ends = {}
+        for number, stream in self._streams.items():
+            where = self._whereabouts(stream)
+            if where is not None:
+                key = keys[where.cluster] if where.cluster < len(keys) else None
+                ends[number] = Ends(key, where.sender, where.receiver)
+            elif number in self._ends:
+                ends[number] = self._ends[number]
+            else:
+                ends[number] = Ends(None, stream.source.host, stream.destination.host)
+        self._ends = ends
+        return ends
+
+
+def _coming(arrival: Arrival) -> Coming:
+    message = arrival.message
+    seconds = (message.place.time_ns - message.first.time_ns) / 1e9
+    rate = arrival.received / seconds if seconds > 0 else None
+    return Coming(message.name, message.stream.number, arrival.received, message.payload_length or 0, rate)
