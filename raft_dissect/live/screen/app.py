@@ -19,7 +19,7 @@ from raft_dissect.live.screen.needs import LEAST_HEIGHT, LEAST_WIDTH
 from raft_dissect.live.screen.pages import EventPage, HelpPage, MessagePage
 from raft_dissect.live.screen.panels import List, Panel
 from raft_dissect.live.screen.picture import Picture
-from raft_dissect.live.screen.timeline import SPANS, scale, timeline
+from raft_dissect.live.screen.timeline import SPANS, scale, span, timeline
 from raft_dissect.live.screen.wanted import Wanted, understand
 from raft_dissect.report.terminal import Style, cut
 
@@ -35,7 +35,9 @@ _SECONDS = 0.2
 """Between one picture and the next: what a person can follow, and a slow connection can carry."""
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _FOOT = "q quit  p pause  Tab Up Down Enter inspect  f filter  h heartbeats  ? all keys"
-_SNAPSHOTS = 3
+_OTHERS = 17
+"""Lines that everything but the servers needs at least."""
+_SNAPSHOTS = 2
 """Messages that are still coming of which each has a line."""
 
 
@@ -89,7 +91,7 @@ class ScreenApp(App[None]):
         self._drawn = Picture()
         self._paused: float | None = None
         self._key: int | None = None
-        self._span = 1
+        self._span: int | None = None
         self._steady = False
         self._wanted = Wanted()
         self._asked = ""
@@ -151,7 +153,8 @@ class ScreenApp(App[None]):
         number, cluster = self._cluster()
         self._show_header()
         self._panel("cluster").show([lines.title(cluster, number, len(picture.clusters), picture.now_ns)])
-        self._panel("servers").show([] if cluster is None else lines.servers(cluster, picture.now_ns, width))
+        most = max(self.size.height - _OTHERS, 3)
+        self._panel("servers").show([] if cluster is None else lines.servers(cluster, picture.now_ns, width, most))
         self._show_leaders(cluster)
         coming = [one for one in picture.coming if self._is_of(one.stream, cluster)][:_SNAPSHOTS]
         ends = picture.ends
@@ -189,8 +192,8 @@ class ScreenApp(App[None]):
         if cluster is None:
             self._panel("leaders").show([])
             return
-        seconds = SPANS[self._span]
         now = self._drawn.now_ns
+        seconds = span(cluster, now) if self._span is None else self._span
         trend = Text(cut(lines.trend(cluster, self._style, width), width))
         self._panel("leaders").show([timeline(cluster, now, seconds, width), Text(scale(seconds, width), "dim"), trend])
 
@@ -269,8 +272,11 @@ class ScreenApp(App[None]):
 
     def action_span(self, by: int) -> None:
         """Show a shorter or a longer time."""
-        self._span = min(max(self._span + by, 0), len(SPANS) - 1)
-        self._draw()
+        _, cluster = self._cluster()
+        if cluster is not None:
+            seconds = span(cluster, self._drawn.now_ns) if self._span is None else self._span
+            self._span = SPANS[min(max(SPANS.index(seconds) + by, 0), len(SPANS) - 1)]
+            self._draw()
 
     def action_only(self, name: str) -> None:
         """Show one of the lists alone, or both."""

@@ -43,15 +43,10 @@ class Rate:
             self._samples.clear()  # it began again
         self._samples.append((now_ns, count))
 
-    @property
-    def known(self) -> bool:
-        """Whether there was a second to count in."""
-        return len(self._samples) > 1
-
-    def per_second(self) -> float:
-        """The mean of the last seconds; 0 as long as there was none."""
+    def per_second(self) -> float | None:
+        """The mean of the last seconds; None as long as there was none."""
         recent = list(self._samples)[-_MEAN - 1 :]
-        return _growth(recent[0], recent[-1]) if len(recent) > 1 else 0.0
+        return _growth(recent[0], recent[-1]) if len(recent) > 1 else None
 
     def trend(self) -> tuple[float, ...]:
         """One number for each of the last seconds."""
@@ -94,7 +89,7 @@ class History:
             tuple(self._reigns),
             Rates(
                 self._messages.per_second(),
-                self._entries.per_second() if self._entries.known else None,
+                self._entries.per_second(),
                 self._messages.trend(),
                 self._commits,
             ),

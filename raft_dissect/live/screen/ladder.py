@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from raft_dissect.live.screen.wanted import Wanted
     from raft_dissect.report.times import Clock
 
-_LABEL = 46
+_LABEL = 50
 """Characters that are kept for what a message says."""
-_LONGEST = 8
+_LONGEST = 6
 """Characters of a name above its column."""
 _TIME = len("HH:MM:SS.mmm ")
 _LEFT = len("+9999 ")

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from raft_dissect.report.escape import visible
 from raft_dissect.report.rates import rate
-from raft_dissect.report.terminal import Style, cut, table
+from raft_dissect.report.terminal import Style, cut, table, wrapped
 from raft_dissect.units import counted, duration, size
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _LATE = 1.0
 """Seconds from which on the analysis is said to be late."""
+_MOST_LINES = 2
+"""Lines of one sentence."""
 _WIDE = 100
 """Columns from which on there is room for latencies and addresses."""
 _HEAD = ("server", "state", "role", "term", "last index", "commit", "lag", "heard")
@@ -49,9 +51,12 @@ def header(picture: Picture, clock: Clock, paused: str, width: int) -> Text:
     """What is captured, and what time it is there."""
     state = paused or ("ENDED" if picture.ended else "live")
     names = " ".join(visible(source.name) for source in picture.sources)
-    time = clock.time(picture.now_ns, 1) if picture.now_ns else "no packet yet"
+    time = "no packet yet"
+    if picture.now_ns:
+        zone = clock.day(picture.now_ns).split(" ", 2)[2]
+        time = f"{clock.time(picture.now_ns, 1)} {zone}"
     amounts = f"{picture.packets:,} packets"
-    if not picture.ended:
+    if not picture.ended and picture.packet_rate is not None and picture.byte_rate is not None:
         amounts += f", {rate(picture.packet_rate)}/s, {size(round(picture.byte_rate))}/s"
     right = f"{time}  {state} "
     left = cut(f" {amounts}  {names}", width - len(right) - 1)
@@ -97,8 +102,8 @@ def trend(cluster: ClusterPicture | None, style: Style, width: int) -> str:
     return f"{label}{style.sparkline(bars).rjust(room)} {rate(bars[-1]):>5}{end}"
 
 
-def servers(cluster: ClusterPicture, now_ns: int, width: int) -> list[Text]:
-    """The table of the servers."""
+def servers(cluster: ClusterPicture, now_ns: int, width: int, most: int) -> list[Text]:
+    """The table of the servers, with no more than so many lines below its head."""
     wide = width >= _WIDE
     head = (*_HEAD, "ack p50", "ack p99", "address") if wide else _HEAD
     right = _RIGHT | {8, 9} if wide else _RIGHT
@@ -107,6 +112,8 @@ def servers(cluster: ClusterPicture, now_ns: int, width: int) -> list[Text]:
     text = [Text(first[1:], style="dim")]
     for row, line in zip(cluster.servers, lines, strict=True):
         text.append(Text(line[1:], style=_STYLES.get(row.state, "")))
+    if len(rows) > most:
+        text[most:] = [Text(f" and {counted(len(rows) - most + 1, 'more server')}: a higher terminal shows them")]
     return text
 
 
@@ -138,7 +145,8 @@ def unknown(cluster: ClusterPicture | None) -> str:
     parts = []
     hosts = [row.name for row in cluster.servers if not row.id_known]
     if hosts:
-        parts.append(f"{'id' if len(hosts) == 1 else 'ids'} of {', '.join(hosts)} (no handshake seen)")
+        whose = "all ids" if len(hosts) == len(cluster.servers) else f"id of {', '.join(hosts)}"
+        parts.append(f"{whose} (no handshake seen)")
     if all(row.role is None for row in cluster.servers):
         parts.append("roles (no configuration seen)")
     silent = [row.name for row in cluster.servers if row.term is None]
@@ -159,7 +167,7 @@ def troubles(picture: Picture) -> str:
     if picture.late_seconds >= _LATE:
         parts.append(f"the analysis is {duration(picture.late_seconds)} late")
     if picture.findings:
-        parts.append(f"{counted(picture.findings, 'violation')} or suspects")
+        parts.append(f"{counted(picture.findings, 'finding')} of the audit")
     return f"! {'; '.join(parts)}" if parts else ""
 
 
@@ -177,5 +185,11 @@ def coming(one: Coming, ends: Ends | None, cluster: ClusterPicture | None, width
 
 
 def notices(lines: Sequence[tuple[str, str]], width: int) -> list[Text]:
-    """Sentences, each in its style, none longer than a line."""
-    return [Text(cut(line, width), style=style) for line, style in lines if line]
+    """Sentences, each in its style, none longer than two lines."""
+    found = []
+    for sentence, style in lines:
+        parts = wrapped(sentence, width, "", "  ") if sentence else []
+        found += [Text(part, style=style) for part in parts[: _MOST_LINES - 1]]
+        rest = " ".join(map(str.strip, parts[_MOST_LINES - 1 :]))
+        found += [Text(cut(f"  {rest}", width), style=style)] if rest else []
+    return found

@@ -22,9 +22,7 @@ def what_is_missing(environment: Mapping[str, str] = os.environ) -> str | None:
     if find_spec("textual") is None:
         return "the full-screen view needs Textual: pip install 'raft_dissect[live]'; or leave --screen out"
     if not (sys.stdout.isatty() and sys.stderr.isatty()):
-        return (
-            "the full-screen view needs a terminal as standard output and error; leave --screen out for lines"
-        )
+        return "the full-screen view needs a terminal as standard output and error; leave --screen out for lines"
     if not sys.stdin.isatty() and not _has_keyboard():
         return "the full-screen view needs a terminal to read keys from; leave --screen out for lines"
     if environment.get("TERM", "") in _DUMB:

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from raft_dissect.report.times import Clock
     from raft_dissect.values import Place
 
-_VALUE = 26
-"""Characters of a value, behind which its meaning stands."""
-_NAME = 16
+_VALUE = 12
+"""Characters of a value, behind which its meaning stands; below a longer one."""
+_NAME = 14
 _KEYS = (
     ("q, Ctrl-C", "leave; what the capture showed is printed then"),
     ("p, Space", "stop the picture, and go on: packets are still taken, nothing is lost"),
@@ -101,22 +101,23 @@ class MessagePage(Page):
         yield f"handshake: {handshake}"
         yield f"in short: {seen.details}" if seen.details else ""
         yield ""
-        yield Text(f"{'offset':>6} {'bytes':>6}  {'field':{_NAME}} {'value':{_VALUE}} meaning", style="dim")
+        yield Text(f"{'offset':>6} {'bytes':>5}  {'field':{_NAME}} {'value':{_VALUE}} meaning", style="dim")
         for field in fields(seen):
             yield from _field(field, width)
 
 
 def _field(field: FieldLine, width: int) -> Iterator[str]:
     if not field.name:
-        yield from wrapped(field.value, width, " " * 15)
+        yield from wrapped(field.value, width, " " * 14, " " * 14)
         return
     offset = "" if field.offset is None else str(field.offset)
-    start = f"{offset:>6} {field.size or '':>6}  {field.name:{_NAME}} "
+    start = f"{offset:>6} {field.size or '':>5}  {field.name:{_NAME}} "
+    meaning = " " * (len(start) + _VALUE + 1)
     if len(field.value) > _VALUE:
         yield from wrapped(field.value, width, start, " " * len(start))
-        return
-    start += f"{field.value:{_VALUE}} "
-    yield from wrapped(field.meaning, width, start, " " * len(start))
+        yield from wrapped(field.meaning, width, meaning, meaning) if field.meaning else ()
+    else:
+        yield from wrapped(field.meaning, width, f"{start}{field.value:{_VALUE}} ", meaning)
 
 
 def _filter(place: Place, several: bool) -> str:

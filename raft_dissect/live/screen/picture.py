@@ -52,8 +52,8 @@ class Reign(NamedTuple):
 class Rates(NamedTuple):
     """How much a cluster sends."""
 
-    messages: float
-    """Per second, over the last five seconds, as all here."""
+    messages: float | None
+    """Per second, over the last five seconds, as all here; None before the first second is over."""
     entries: float | None
     """By which the commit index grew; None while it is not known."""
     trend: tuple[float, ...]
@@ -148,9 +148,9 @@ class Picture(NamedTuple):
     clusters: tuple[ClusterPicture, ...] = ()
     sources: tuple[SourceState, ...] = ()
     packets: int = 0
-    packet_rate: float = 0.0
-    byte_rate: float = 0.0
-    """Per second, of everything that was captured."""
+    packet_rate: float | None = None
+    byte_rate: float | None = None
+    """Per second, of everything that was captured; None before the first second is over."""
     messages: int = 0
     gaps: int = 0
     findings: int = 0

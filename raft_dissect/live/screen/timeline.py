@@ -13,10 +13,18 @@ from raft_dissect.units import duration
 if TYPE_CHECKING:
     from raft_dissect.live.screen.picture import ClusterPicture, Reign
 
-SPANS = (30, 60, 120, 300, 600)
+SPANS = (10, 30, 60, 120, 300, 600)
 """Seconds that the line can show."""
+_LONGEST = 120
+"""Seconds that it shows at most unless somebody asks for more."""
 _SECOND = 1_000_000_000
 _COLOURS = ("black on green", "black on cyan", "black on yellow", "black on magenta", "white on blue")
+
+
+def span(cluster: ClusterPicture, now_ns: int) -> int:
+    """Seconds that the line shows while nobody asks for other ones: as many as are known, within limits."""
+    known = (now_ns - cluster.reigns[0].begin_ns) / _SECOND
+    return next((seconds for seconds in SPANS if known <= seconds or seconds == _LONGEST), _LONGEST)
 
 
 def timeline(cluster: ClusterPicture, now_ns: int, seconds: int, width: int) -> Text:
