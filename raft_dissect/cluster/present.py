@@ -135,10 +135,15 @@ class Present:
                 end = log.end if leading is None else max(leading.end, log.end)
                 state = state._replace(last_index=match, behind=max(end - match, 0), commit=commit)
         term = -1 if reign is None else reign.term
-        if self._elections.campaigned(server) > term:
+        if self._asks(server, term):
             return state._replace(state="candidate")
         follows = progress is not None and progress.term == term
         return state._replace(state="follower") if follows else state
+
+    def _asks(self, server: Server, term: int) -> bool:
+        """Whether a server asked for votes for a later term than this, and neither led it nor went on to another."""
+        asked = self._elections.campaigned(server)
+        return asked > term and asked >= self._terms.current(server) and not self._leaders.leads(server, asked)
 
     def _server(self, server: Server) -> ServerState:
         """What is known of a server whatever its part is."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from textual.app import ComposeResult
+    from textual.events import Resize
 
     from raft_dissect.live.screen.picture import ClusterPicture
     from raft_dissect.live.screen.view import ScreenView
@@ -127,9 +128,9 @@ class ScreenApp(App[None]):
         self.ended_by = number
         self.exit()
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: Resize) -> None:
         """Draw for the new size, or say that it is too small."""
-        width, height = self.size
+        width, height = event.size
         small = width < LEAST_WIDTH or height < LEAST_HEIGHT
         self.screen.set_class(small, "small")
         need = f"this view needs {LEAST_WIDTH}x{LEAST_HEIGHT}, and this terminal has {width}x{height}; q leaves"
@@ -181,7 +182,7 @@ class ScreenApp(App[None]):
 
     def _is_of(self, stream: int, cluster: ClusterPicture | None) -> bool:
         ends = self._drawn.ends.get(stream)
-        return ends is None or cluster is None or ends.cluster in (cluster.key, None)
+        return ends is None or cluster is None or ends.cluster == cluster.key
 
     def _show_header(self) -> None:
         paused = "" if self._paused is None else f"PAUSED for {time.monotonic() - self._paused:.0f} s"
@@ -329,9 +330,10 @@ class ScreenApp(App[None]):
             if found is not None:
                 self.push_screen(EventPage(found, clock, several))
             return
-        seen = next((one for one in self._drawn.steps if one.serial == event.serial), None)
+        _, cluster = self._cluster()
+        steps = () if cluster is None else cluster.steps
+        seen = next((one for one in steps if one.serial == event.serial), None)
         if seen is not None:
-            _, cluster = self._cluster()
             ends = self._drawn.ends[seen.stream]
             who = f"{lines.name_of(cluster, ends.sender)} > {lines.name_of(cluster, ends.receiver)}"
             self.push_screen(MessagePage(seen, who, clock, several))

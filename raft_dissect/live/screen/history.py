@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from raft_dissect.live.screen.picture import ClusterPicture, Rates, Reign, ServerRow
+from raft_dissect.live.screen.sampling import Kept
 from raft_dissect.report.escape import wire_text
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class History:
 
     def __init__(self, key: int, names: Names) -> None:
         self.key = key
+        self.kept = Kept()
         self.addresses: frozenset[str] = frozenset()
         """Where its servers are."""
         self._names = names
@@ -93,6 +95,7 @@ class History:
                 self._messages.trend(),
                 self._commits,
             ),
+            self.kept.all(),
         )
 
     def _rename(self, servers: Sequence[ServerState]) -> None:

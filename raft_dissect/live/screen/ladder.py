@@ -34,15 +34,14 @@ class Rung(NamedTuple):
 def chosen(picture: Picture, cluster: ClusterPicture | None, wanted: Wanted, steady: bool) -> list[Rung]:
     """The messages of a cluster that are wanted, oldest first; without `steady` no heartbeats that say nothing new."""
     found: list[Rung] = []
-    key = None if cluster is None else cluster.key
-    last = picture.steps[0].serial - 1 if picture.steps else 0
-    for seen in picture.steps:
+    last = None
+    for seen in () if cluster is None else cluster.steps:
         ends = picture.ends.get(seen.stream)
-        if (seen.steady and not steady) or ends is None or ends.cluster not in (key, None):
+        if (seen.steady and not steady) or ends is None:
             continue
         if wanted and not wanted.message(seen, name_of(cluster, ends.sender), name_of(cluster, ends.receiver)):
             continue
-        found.append(Rung(seen, seen.serial - last - 1))
+        found.append(Rung(seen, 0 if last is None else seen.serial - last - 1))
         last = seen.serial
     return found
 

@@ -31,8 +31,8 @@ def what_is_missing(environment: Mapping[str, str] = os.environ) -> str | None:
     width, height = shutil.get_terminal_size()
     if width < LEAST_WIDTH or height < LEAST_HEIGHT:
         return (
-            f"the full-screen view needs a terminal of {LEAST_WIDTH}x{LEAST_HEIGHT}, and this one has {width}x{height}; "
-            "make it larger, or leave --screen out for lines"
+            f"the full-screen view needs a terminal of {LEAST_WIDTH}x{LEAST_HEIGHT}, and this is {width}x{height}: "
+            "make it larger, or leave --screen out"
         )
     return None
 

@@ -73,26 +73,28 @@ class List(Panel, can_focus=True):
 
     def __init__(self, id: str) -> None:
         super().__init__(id=id)
-        self._serials: list[int] = []
+        self.serials: list[int] = []
+        """Of all lines that it holds."""
         self._head: list[Text] = []
-        self._make: Callable[[int], Text] = lambda _: Text("")
+        self.line: Callable[[int], Text] = lambda _: Text("")
+        """Gives the line at a position."""
         self.chosen: int | None = None
         """Serial of the chosen line; None while the latest are followed."""
 
     def fill(self, head: Sequence[Text], serials: Sequence[int], make: Callable[[int], Text]) -> None:
         """Show other lines below a head; `make` gives the line at a position, and is asked for those in sight only."""
-        self._head, self._serials, self._make = list(head), list(serials), make
+        self._head, self.serials, self.line = list(head), list(serials), make
         self.draw()
 
     def draw(self) -> None:
         """Draw what is in sight."""
         room = max(self.size.height - len(self._head), 0)
         at = self._position()
-        count = len(self._serials)
+        count = len(self.serials)
         first = max(count - room, 0) if at is None else min(max(at - room // 2, 0), max(count - room, 0))
         lines = []
         for position in range(first, min(first + room, count)):
-            line = self._make(position)
+            line = self.line(position)
             if position == at:
                 line = Text(cut(line.plain.ljust(self.size.width), self.size.width), style="reverse")
             lines.append(line)
@@ -108,27 +110,27 @@ class List(Panel, can_focus=True):
 
     def _position(self) -> int | None:
         """Where the chosen line stands; when it is not there any more, the one after it."""
-        if self.chosen is None or not self._serials:
+        if self.chosen is None or not self.serials:
             return None
-        for position, serial in enumerate(self._serials):
+        for position, serial in enumerate(self.serials):
             if serial >= self.chosen:
                 return position
-        return len(self._serials) - 1
+        return len(self.serials) - 1
 
     def _choose(self, position: int) -> None:
-        if self._serials:
-            self.chosen = self._serials[min(max(position, 0), len(self._serials) - 1)]
+        if self.serials:
+            self.chosen = self.serials[min(max(position, 0), len(self.serials) - 1)]
             self.draw()
 
     def action_move(self, by: int) -> None:
         """Choose another line; the last one when none was chosen."""
         at = self._position()
-        self._choose(len(self._serials) - 1 if at is None else at + by)
+        self._choose(len(self.serials) - 1 if at is None else at + by)
 
     def action_page(self, by: int) -> None:
         """Go up or down by what is in sight."""
         at = self._position()
-        at = len(self._serials) - 1 if at is None else at
+        at = len(self.serials) - 1 if at is None else at
         self._choose(at + by * max(self.size.height - len(self._head) - 1, 1))
 
     def action_first(self) -> None:
@@ -143,7 +145,7 @@ class List(Panel, can_focus=True):
     def action_inspect(self) -> None:
         """Ask for a closer look at the chosen line, or else the last one."""
         at = self._position()
-        if self._serials:
-            self.chosen = self._serials[-1 if at is None else at]
+        if self.serials:
+            self.chosen = self.serials[-1 if at is None else at]
             self.draw()
             self.post_message(self.Chosen(self, self.chosen))

@@ -73,6 +73,8 @@ class ClusterPicture(NamedTuple):
     reigns: tuple[Reign, ...]
     """In the order of time; the last one goes on."""
     rates: Rates
+    steps: tuple[Seen, ...] = ()
+    """The latest messages that were looked at, oldest first."""
 
 
 class EventLine(NamedTuple):
@@ -122,7 +124,7 @@ MAX_HEADER = 4096
 class Ends(NamedTuple):
     """Between whom a stream is."""
 
-    cluster: int | None
+    cluster: int
     """Key of the cluster."""
     sender: ServerName
     receiver: ServerName
@@ -158,10 +160,8 @@ class Picture(NamedTuple):
     late_seconds: float = 0.0
     events: tuple[EventLine, ...] = ()
     """The latest, oldest first."""
-    steps: tuple[Seen, ...] = ()
-    """The latest messages that were sampled, oldest first."""
     ends: Mapping[int, Ends] = {}
-    """Of each stream in `steps` and `coming`."""
+    """Of each stream of messages that are shown, or still coming."""
     coming: tuple[Coming, ...] = ()
     sampled: tuple[int, int] = (0, 0)
     """How many messages of the last second were looked at, and how many there were; zeros if it was all of them."""

@@ -25,8 +25,8 @@ _STREAMS = 4096
 """Streams of which it is remembered what was said last."""
 
 
-class Sampler:
-    """Keeps the latest messages; where more come than can be looked at, some of them, rare types before others.
+class Kept:
+    """The latest messages of one cluster.
 
     Heartbeats that say nothing new, and their answers, are kept apart, so that they cannot drive out the others.
     """
@@ -34,6 +34,24 @@ class Sampler:
     def __init__(self) -> None:
         self._telling: deque[Seen] = deque(maxlen=_KEPT)
         self._steady: deque[Seen] = deque(maxlen=_KEPT)
+        self._all: tuple[Seen, ...] | None = ()
+
+    def add(self, seen: Seen) -> None:
+        """Keep a message."""
+        (self._steady if seen.steady else self._telling).append(seen)
+        self._all = None
+
+    def all(self) -> tuple[Seen, ...]:
+        """All that are kept, in their order."""
+        if self._all is None:
+            self._all = tuple(merge(self._telling, self._steady))
+        return self._all
+
+
+class Sampler:
+    """Looks at messages; where more come than can be looked at, at some of them, rare types before others."""
+
+    def __init__(self) -> None:
         self._said: dict[int, tuple[object, ...]] = {}
         self._left = PER_BEAT
         self.messages = 0
@@ -44,9 +62,9 @@ class Sampler:
         self.sampled = (0, 0)
         """Of the last second, if some were left out: how many were looked at, and how many there were."""
 
-    def take(self, batch: MessageBatch) -> Iterable[Stream]:
-        """Look at the messages of a batch, as far as there is time, and give the streams of those."""
-        streams = []
+    def take(self, batch: MessageBatch) -> list[tuple[Stream, Seen]]:
+        """Look at the messages of a batch, as far as there is time."""
+        found = []
         first, rows = self.messages, batch.rows
         self.messages += rows
         chosen = range(rows) if rows <= self._left else sorted(self._choose(batch))
@@ -54,10 +72,8 @@ class Sampler:
         self._looked += len(chosen)
         for row in chosen:
             message = batch.message(row)
-            seen = self._seen(message, first + row)
-            streams.append(message.stream)
-            (self._steady if seen.steady else self._telling).append(seen)
-        return streams
+            found.append((message.stream, self._seen(message, first + row)))
+        return found
 
     def beat(self, now_ns: int) -> None:
         """A beat has passed: as many messages can be looked at again."""
@@ -68,10 +84,6 @@ class Sampler:
             self.sampled = (looked, messages) if looked < messages else (0, 0)
             self._before = (self._looked, self.messages)
             self._second = now_ns // _SECOND
-
-    def steps(self) -> tuple[Seen, ...]:
-        """All that are kept, in their order."""
-        return tuple(merge(self._telling, self._steady))
 
     def _choose(self, batch: MessageBatch) -> Iterable[int]:
         """As many rows as are left to look at: those of rare types, then the last ones."""

@@ -6,7 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from raft_dissect.live.screen.history import Histories, History, Rate
-from raft_dissect.live.screen.picture import Coming, Ends, EventLine, Picture
+from raft_dissect.live.screen.picture import Coming, Ends, EventLine, Picture, Seen
 from raft_dissect.live.screen.sampling import Sampler
 from raft_dissect.live.view import View
 from raft_dissect.report.audit.words import level
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 _EVENTS = 500
 """Events that are kept."""
+_STREAMS = 512
+"""Streams that are remembered before it is looked which of them are shown."""
+_TELLING = ("violation", "suspect", "warning")
+"""Levels of findings that are events; figures and notes are for a report."""
 _TIME = len("HH:MM:SS.mmm")
 
 
@@ -54,8 +58,10 @@ class ScreenView(View):
         self._told = 0
         self._new: list[tuple[int | None, EventLine]] = []
         self._whereabouts: Callable[[Stream], Whereabouts | None] = lambda _: None
+        self._fresh: list[Seen] = []
         self._streams: dict[int, Stream] = {}
-        self._ends: dict[int, Ends] = {}
+        self._known: dict[int, Whereabouts] = {}
+        """By stream: where it was when it was asked for last."""
 
     def begin(self, whereabouts: Callable[[Stream], Whereabouts | None]) -> None:
         """Remember whom to ask."""
@@ -63,8 +69,18 @@ class ScreenView(View):
 
     def batch(self, batch: MessageBatch) -> None:
         """Look at some of the messages."""
-        for stream in self._sampler.take(batch):
-            self._streams[stream.number] = stream
+        for stream, seen in self._sampler.take(batch):
+            self._fresh.append(seen)
+            if stream.number not in self._streams:
+                self._streams[stream.number] = stream
+                self._ask(stream)
+
+    def _ask(self, stream: Stream) -> Whereabouts | None:
+        """Between whom a stream is, as far as it is known now; of one that is closed, as it was known last."""
+        where = self._whereabouts(stream)
+        if where is not None:
+            self._known[stream.number] = where
+        return self._known.get(stream.number)
 
     def happened(self, happenings: Sequence[Happening]) -> None:
         """Remember what happened; which cluster it was in is known when the beat comes."""
@@ -76,6 +92,8 @@ class ScreenView(View):
     def found(self, finding: Finding) -> None:
         """Remember a finding."""
         kind = level(finding)
+        if kind not in _TELLING:
+            return
         text = visible(f"{kind.upper()} {finding.rule.id}: {finding.message} (frame {self._frame(finding.place)})")
         self._event(None, kind, text, "red" if kind == "violation" else "yellow", finding.place)
 
@@ -107,9 +125,10 @@ class ScreenView(View):
         if self._packets.is_due(now_ns):
             self._packets.note(now_ns, snapshot.packets)
             self._bytes.note(now_ns, snapshot.bytes)
-        steps = self._sampler.steps()
         coming = [one for one in snapshot.arriving if one.message.payload_length]
-        ends = self._all_ends({step.stream for step in steps}, [one.message.stream for one in coming], keys)
+        self._streams.update((one.message.stream.number, one.message.stream) for one in coming)
+        ends = self._ends(keys)
+        self._keep(histories, ends)
         return Picture(
             now_ns,
             tuple(history.picture(state, now_ns) for history, state in zip(histories, snapshot.clusters, strict=True)),
@@ -122,29 +141,33 @@ class ScreenView(View):
             sum(count for (_, verdict), count in snapshot.findings.items() if verdict != "observation"),
             snapshot.late_seconds,
             tuple(self._events),
-            steps,
             ends,
             tuple(map(_coming, coming)),
             self._sampler.sampled,
             ended,
         )
 
-    def _all_ends(self, numbers: set[int], more: Sequence[Stream], keys: Sequence[int]) -> Mapping[int, Ends]:
-        """Between whom streams are, as far as it is known now; of those that are closed, as it was known last."""
-        self._streams = {number: stream for number, stream in self._streams.items() if number in numbers}
-        self._streams.update((stream.number, stream) for stream in more)
+    def _ends(self, keys: Sequence[int]) -> Mapping[int, Ends]:
+        """Between whom all streams are of which messages are kept."""
         ends = {}
         for number, stream in self._streams.items():
-            where = self._whereabouts(stream)
-            if where is not None:
-                key = keys[where.cluster] if where.cluster < len(keys) else None
-                ends[number] = Ends(key, where.sender, where.receiver)
-            elif number in self._ends:
-                ends[number] = self._ends[number]
-            else:
-                ends[number] = Ends(None, stream.source.host, stream.destination.host)
-        self._ends = ends
+            where = self._ask(stream)
+            if where is not None and where.cluster < len(keys):
+                ends[number] = Ends(keys[where.cluster], where.sender, where.receiver)
         return ends
+
+    def _keep(self, histories: Sequence[History], ends: Mapping[int, Ends]) -> None:
+        """Give the messages of this beat to their clusters, and forget streams of which none is kept any more."""
+        kept = {history.key: history.kept for history in histories}
+        for seen in self._fresh:
+            where = ends.get(seen.stream)
+            if where is not None and where.cluster in kept:
+                kept[where.cluster].add(seen)
+        self._fresh.clear()
+        if len(self._streams) > _STREAMS:
+            shown = {seen.stream for one in kept.values() for seen in one.all()}
+            self._streams = {number: stream for number, stream in self._streams.items() if number in shown}
+            self._known = {number: where for number, where in self._known.items() if number in shown}
 
 
 def _coming(arrival: Arrival) -> Coming:
