@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 from contextlib import contextmanager
-from importlib.util import find_spec
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _DUMB = ("", "dumb", "unknown")
 
 def what_is_missing(environment: Mapping[str, str] = os.environ) -> str | None:
     """One sentence that says what a full-screen view needs and does not have here; None when nothing is missing."""
-    if find_spec("textual") is None:
+    if not _has_textual():
         return "the full-screen view needs Textual: pip install 'raft_dissect[live]'; or leave --screen out"
     if not (sys.stdout.isatty() and sys.stderr.isatty()):
         return "the full-screen view needs a terminal as standard output and error; leave --screen out for lines"
@@ -35,6 +35,14 @@ def what_is_missing(environment: Mapping[str, str] = os.environ) -> str | None:
             "make it larger, or leave --screen out"
         )
     return None
+
+
+def _has_textual() -> bool:
+    try:
+        import_module("textual")
+    except ImportError:
+        return False
+    return True
 
 
 def _has_keyboard() -> bool:
