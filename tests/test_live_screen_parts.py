@@ -104,6 +104,15 @@ def test_leaders_of_the_picture_are_those_that_the_servers_logged(file: str) -> 
         assert 0 <= first.begin_ns / 1e9 - found[0]["t"] < 0.3
 
 
+def test_rejections_in_a_row_are_one_event() -> None:
+    view = ScreenView()
+    Loop(Dissection(captures.PCAPS / "s4-64k-canon-0.18.1.pcap"), [view]).run()
+    told = [event for event in view.picture.events if event.kind == "rejection"]
+    assert sum(event.times for event in told) == captures.truth("s4-64k-canon-0.18.1")["n_rejections_received"]
+    assert len(told) < 5
+    assert f"{told[-1].times}x server 1 rejected entries of server 3" in told[-1].told
+
+
 @pytest.mark.parametrize(
     ("text", "wrong"), [("term=x", "a number"), ("server=", "wants a value"), ("peer=2", "not known")]
 )

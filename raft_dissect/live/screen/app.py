@@ -211,7 +211,7 @@ class ScreenApp(App[None]):
         def make(position: int) -> Text:
             event = events[position]
             line = Text(f"{event.time} ")
-            line.append(cut(event.text, width - len(line)), style=event.colour or "")
+            line.append(cut(event.told, width - len(line)), style=event.colour or "")
             return line
 
         self.query_one("#events", List).fill([head], [event.serial for event in events], make)

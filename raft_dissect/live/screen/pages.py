@@ -142,7 +142,7 @@ class EventPage(Page):
         event = self._event
         yield f"{self._clock.iso(event.place.time_ns)}  {_filter(event.place, self._several)}"
         yield ""
-        yield from wrapped(event.text, width, "", "")
+        yield from wrapped(event.told, width, "", "")
 
 
 class HelpPage(Page):

@@ -90,6 +90,14 @@ class EventLine(NamedTuple):
     text: str
     colour: str | None
     place: Place
+    """Of the last one, as all here but the serial."""
+    times: int = 1
+    """How often it happened in a row."""
+
+    @property
+    def told(self) -> str:
+        """Its sentence, and how often it happened."""
+        return self.text if self.times == 1 else f"{self.times:,}x {self.text}"
 
 
 class Seen(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from heapq import merge
 from typing import TYPE_CHECKING
 
 from raft_dissect.live.screen.picture import MAX_HEADER, Seen
@@ -44,7 +43,7 @@ class Kept:
     def all(self) -> tuple[Seen, ...]:
         """All that are kept, in their order."""
         if self._all is None:
-            self._all = tuple(merge(self._telling, self._steady))
+            self._all = tuple(sorted((*self._telling, *self._steady)))
         return self._all
 
 

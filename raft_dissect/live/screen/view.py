@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -30,8 +31,11 @@ _EVENTS = 500
 """Events that are kept."""
 _STREAMS = 512
 """Streams that are remembered before it is looked which of them are shown."""
+_AGAIN_NS = 1_000_000_000
+"""Nanoseconds after which it is asked again between whom streams are."""
 _TELLING = ("violation", "suspect", "warning")
 """Levels of findings that are events; figures and notes are for a report."""
+_NUMBERED = re.compile(r" at index \d+| \(frame [\d:]+\)")
 _TIME = len("HH:MM:SS.mmm")
 
 
@@ -62,6 +66,8 @@ class ScreenView(View):
         self._streams: dict[int, Stream] = {}
         self._known: dict[int, Whereabouts] = {}
         """By stream: where it was when it was asked for last."""
+        self._asked_ns = 0
+        self._clusters = 0
 
     def begin(self, whereabouts: Callable[[Stream], Whereabouts | None]) -> None:
         """Remember whom to ask."""
@@ -105,6 +111,14 @@ class ScreenView(View):
         time = self.clock.time(place.time_ns, 3)
         self._new.append((cluster, EventLine(self._told, None, kind, time, text, colour, place)))
 
+    def _keep_event(self, event: EventLine) -> None:
+        """Keep an event; a rejection right after another of the same request by the same server is told with it."""
+        last = self._events[-1] if self._events else None
+        if last is not None and event.kind == "rejection" and _same(last, event):
+            event = event._replace(serial=last.serial, times=last.times + 1)
+            self._events.pop()
+        self._events.append(event)
+
     def beat(self, snapshot: Snapshot) -> None:
         """Make the picture."""
         self.picture = self._make(snapshot, ended=False)
@@ -119,15 +133,15 @@ class ScreenView(View):
         histories = self._histories.of(snapshot.clusters)
         keys = [history.key for history in histories]
         for number, event in self._new:
-            known = number is not None and number < len(keys)
-            self._events.append(event._replace(cluster=keys[number]) if known and number is not None else event)
+            key = keys[number] if number is not None and number < len(keys) else None
+            self._keep_event(event._replace(cluster=key))
         self._new.clear()
         if self._packets.is_due(now_ns):
             self._packets.note(now_ns, snapshot.packets)
             self._bytes.note(now_ns, snapshot.bytes)
         coming = [one for one in snapshot.arriving if one.message.payload_length]
         self._streams.update((one.message.stream.number, one.message.stream) for one in coming)
-        ends = self._ends(keys)
+        ends = self._ends(keys, now_ns)
         self._keep(histories, ends)
         return Picture(
             now_ns,
@@ -147,11 +161,15 @@ class ScreenView(View):
             ended,
         )
 
-    def _ends(self, keys: Sequence[int]) -> Mapping[int, Ends]:
-        """Between whom all streams are of which messages are kept."""
+    def _ends(self, keys: Sequence[int], now_ns: int) -> Mapping[int, Ends]:
+        """Between whom all streams are of which messages are kept; it is asked again once in a second."""
+        due = now_ns - self._asked_ns >= _AGAIN_NS or len(keys) != self._clusters
+        if due:
+            self._asked_ns, self._clusters = now_ns, len(keys)
         ends = {}
         for number, stream in self._streams.items():
-            where = self._ask(stream)
+            known = None if due else self._known.get(number)
+            where = self._ask(stream) if known is None else known
             if where is not None and where.cluster < len(keys):
                 ends[number] = Ends(keys[where.cluster], where.sender, where.receiver)
         return ends
@@ -168,6 +186,13 @@ class ScreenView(View):
             shown = {seen.stream for one in kept.values() for seen in one.all()}
             self._streams = {number: stream for number, stream in self._streams.items() if number in shown}
             self._known = {number: where for number, where in self._known.items() if number in shown}
+
+
+def _same(one: EventLine, other: EventLine) -> bool:
+    """Whether two rejections differ in their index and frame alone."""
+    if (one.kind, one.cluster) != (other.kind, other.cluster):
+        return False
+    return _NUMBERED.sub("", one.text) == _NUMBERED.sub("", other.text)
 
 
 def _coming(arrival: Arrival) -> Coming:
