@@ -63,7 +63,7 @@ async def draw(shot: Shot) -> str:
     known = list(takewhile(lambda packet: packet.time_ns < end, packets))
     view = Unended()
     sources = (SourceState("raft0", len(known), 0),)
-    Loop(Dissection(known, digest_entries=True), [view], sources=lambda: sources).run()
+    Loop(Dissection(known, digest_data=True), [view], sources=lambda: sources).run()
     app = ScreenApp(view, style=Style(blocks=True))
     async with app.run_test(size=shot.size) as pilot:
         await pilot.pause(0.5)

@@ -131,7 +131,7 @@ async def shown(
     """The view over the first of these packets, or over all of them."""
     tap = Tap(packets, first)
     view = ScreenView()
-    loop = Loop(Dissection(tap, digest_entries=True), [view], sources=lambda: tuple(sources))
+    loop = Loop(Dissection(tap, digest_data=True), [view], sources=lambda: tuple(sources))
     thread = threading.Thread(target=loop.run, daemon=True)
     thread.start()
     if first is None:
@@ -159,7 +159,7 @@ def main(arguments: Sequence[str]) -> int:
     view = ScreenView()
 
     def run() -> Snapshot:
-        return Loop(Dissection(tap, digest_entries=True), [view]).run()
+        return Loop(Dissection(tap, digest_data=True), [view]).run()
 
     ended = run_screen(view, run, tap.stop)
     told = "nothing" if ended.last is None else f"{ended.last.packets} packets"

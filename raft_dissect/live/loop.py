@@ -119,4 +119,4 @@ class Loop:
             analysis = self._audit.holding(message.stream)
             if message.type == table.INSTALL_SNAPSHOT and analysis is not None:
                 fact = begun_snapshot(message, analysis.servers)
-                yield SnapshotInFlight(fact, received, message.place.time_ns)
+                yield SnapshotInFlight(fact, message.stream, received, message.place.time_ns)

@@ -32,6 +32,7 @@ class SnapshotInFlight(NamedTuple):
 
     fact: Facts
     """Who sends it to whom, up to which index, how large it is, and when its first packet came."""
+    stream: Stream
     received: int
     """Bytes of its data that have passed, those that the capture lacks included."""
     last_ns: int

@@ -16,6 +16,7 @@ from raft_dissect.report.happenings.text import COLOURS, HappeningText
 from raft_dissect.report.terminal import Style
 from raft_dissect.report.times import Clock
 from raft_dissect.report.words import Names
+from raft_dissect.wire import MESSAGE_NAMES, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,10 +24,11 @@ if TYPE_CHECKING:
     from raft_dissect.audit import Finding
     from raft_dissect.auditing import Whereabouts
     from raft_dissect.columns import MessageBatch
-    from raft_dissect.live.view import Snapshot
-    from raft_dissect.values import Arrival, Place, Stream
+    from raft_dissect.live.view import Snapshot, SnapshotInFlight
+    from raft_dissect.values import Place, Stream
     from raft_dissect.watch import Happening
 
+_SNAPSHOT = MESSAGE_NAMES[table.INSTALL_SNAPSHOT]
 _EVENTS = 500
 """Events that are kept."""
 _STREAMS = 512
@@ -139,8 +141,8 @@ class ScreenView(View):
         if self._packets.is_due(now_ns):
             self._packets.note(now_ns, snapshot.packets)
             self._bytes.note(now_ns, snapshot.bytes)
-        coming = [one for one in snapshot.arriving if one.message.payload_length]
-        self._streams.update((one.message.stream.number, one.message.stream) for one in coming)
+        coming = [one for one in snapshot.arriving if one.fact.bytes]
+        self._streams.update((one.stream.number, one.stream) for one in coming)
         ends = self._ends(keys, now_ns)
         self._keep(histories, ends)
         return Picture(
@@ -195,8 +197,7 @@ def _same(one: EventLine, other: EventLine) -> bool:
     return _NUMBERED.sub("", one.text) == _NUMBERED.sub("", other.text)
 
 
-def _coming(arrival: Arrival) -> Coming:
-    message = arrival.message
-    seconds = (message.place.time_ns - message.first.time_ns) / 1e9
-    rate = arrival.received / seconds if seconds > 0 else None
-    return Coming(message.name, message.stream.number, arrival.received, message.payload_length or 0, rate)
+def _coming(one: SnapshotInFlight) -> Coming:
+    seconds = (one.last_ns - one.fact.started.time_ns) / 1e9
+    rate = one.received / seconds if seconds > 0 else None
+    return Coming(_SNAPSHOT, one.stream.number, one.received, one.fact.bytes or 0, rate)
