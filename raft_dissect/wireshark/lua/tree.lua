@@ -114,11 +114,8 @@ local function add_entry(page, item, at, data, h, in_h, index, is_last)
   if not ENTRY_TYPES[kind] then shown:add_proto_expert_info(E.odd_value, "Servers refuse this type of entry") end
   if size % 8 ~= 0 and not is_last then shown:add_proto_expert_info(E.unaligned) end
   if size == 0 or data >= page.length then return end
-  if kind == CHANGE and data + size <= page.length then
-    add_configuration(page, shown, data, size)
-  else
-    shown:add(F["craft.entry.data"], range(page, data, min(size, page.length - data)))
-  end
+  shown:add(F["craft.entry.data"], range(page, data, min(size, page.length - data)))
+  if kind == CHANGE and data + size <= page.length then add_configuration(page, shown, data, size) end
   page.left = page.left - 2
 end
 

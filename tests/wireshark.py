@@ -1,0 +1,215 @@
+"""What tshark says of a capture with the dissector that is shipped, as values that can be compared with ours."""
+
+from __future__ import annotations
+
+import html
+import re
+import shutil
+import subprocess
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from raft_dissect import wire
+from raft_dissect.dissection import Dissection
+from raft_dissect.values import Message
+from raft_dissect.wireshark import SCRIPT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+needs_tshark = pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+
+OUT_OF_ORDER = ("-o", "tcp.reassemble_out_of_order:TRUE")
+_LINE = re.compile(
+    r'(?P<indent> *)<(?P<tag>proto|field) name="(?P<name>[^"]*)"'
+    r'(?: showname="(?P<title>[^"]*)")?[^>]*?(?: show="(?P<show>[^"]*)")?(?: value="(?P<value>[^"]*)")?/?>'
+)
+
+
+class Node(NamedTuple):
+    """One item of the tree of a packet."""
+
+    name: str
+    title: str
+    """What the tree shows."""
+    show: str
+    data: bytes
+    children: list[Node]
+
+    def all(self, name: str) -> list[Node]:
+        """The items of this name, wherever they are below this one."""
+        found = []
+        for child in self.children:
+            if child.name == name:
+                found.append(child)
+            found += child.all(name)
+        return found
+
+    def number(self, name: str) -> int:
+        """The value of the only item of this name right below this one."""
+        (child,) = (child for child in self.children if child.name == name)
+        return int(child.show, 0)
+
+    def text(self, name: str) -> str | None:
+        """The same of a text; None when there is no such item."""
+        texts = [child.show for child in self.children if child.name == name]
+        return texts[0] if texts else None
+
+
+class Shown(NamedTuple):
+    """One thing that the dissector shows of a packet."""
+
+    frame: int
+    stream: int
+    """Wireshark's tcp.stream."""
+    item: Node
+
+
+def tshark(*arguments: str) -> str:
+    """What tshark prints; it must not complain about anything."""
+    run = subprocess.run(["tshark", *arguments], capture_output=True, text=True, check=False)
+    complaints = [line for line in run.stderr.splitlines() if not line.startswith("Running as user")]
+    assert (run.returncode, complaints) == (0, [])
+    assert "Lua Error" not in run.stdout
+    return run.stdout
+
+
+def dissected(path: Path | str, *options: str) -> list[Shown]:
+    """Everything that the dissector shows of a capture."""
+    script = f"lua_script:{SCRIPT}"
+    output = tshark("-X", script, "-r", str(path), "-Y", "craft", "-T", "pdml", "-J", "craft tcp", *options)
+    return list(_read(output))
+
+
+def _read(output: str) -> Iterator[Shown]:
+    frame = stream = -1
+    path: list[tuple[int, Node]] = []
+    found: list[Node] = []
+    for line in output.splitlines():
+        if line == "</packet>":
+            yield from (Shown(frame, stream, item) for item in found)
+            found.clear()
+            continue
+        match = _LINE.match(line)
+        if match is None:
+            continue
+        name = match["name"]
+        if name == "num":
+            frame = int(re.findall(r' show="(\d+)"', line)[0])
+        elif name == "tcp.stream":
+            stream = int(match["show"])
+        if not name.startswith("craft") and not name.startswith("_ws.expert"):
+            continue
+        value = match["value"] or ""
+        data = bytes.fromhex(value) if re.fullmatch(r"(?:[0-9a-f]{2})*", value) else b""
+        node = Node(name, html.unescape(match["title"] or ""), html.unescape(match["show"] or ""), data, [])
+        depth = len(match["indent"])
+        while path and path[-1][0] >= depth:
+            path.pop()
+        if match["tag"] == "proto":
+            found.append(node)
+        elif path:
+            path[-1][1].children.append(node)
+        path.append((depth, node))
+
+
+def messages(shown: Sequence[Shown]) -> list[dict[str, Any]]:
+    """The messages among what is shown, as records."""
+    return [record(each) for each in shown if each.item.text("craft.type") and each.item.text("craft.layouts") is not None or each.item.text("craft.payload_length")]
+
+
+_NOT_OWN = {
+    "type", "version", "header_length", "conf_length", "data_length", "layouts", "dialect", "payload_length", "sender_id",
+    "receiver_id", "response_in", "response_to", "response_time", "partial", "extra", "data", "entry", "configuration",
+    "trailer", "flags", "reserved", "reserved1", "reserved2", "preamble.reserved1", "preamble.reserved2",
+}  # fmt: skip
+"""Fields that have a place of their own in a record, or none."""
+
+
+def record(shown: Shown) -> dict[str, Any]:
+    """A message as tshark shows it, in the words of our own."""
+    item = shown.item
+    own = {child.name.removeprefix("craft."): int(child.show, 0) for child in item.children
+           if child.name.startswith("craft.") and child.name.removeprefix("craft.") not in _NOT_OWN}  # fmt: skip
+    for flags in item.all("craft.flags"):
+        own |= {child.name.removeprefix("craft."): int(child.show, 0) for child in flags.children
+                if child.name.startswith("craft.")}  # fmt: skip
+    length = item.text("craft.payload_length")
+    configurations = [child for child in item.children if child.name == "craft.configuration"]
+    return {
+        "frame": shown.frame,
+        "stream": shown.stream,
+        "type": item.number("craft.type"),
+        "version": item.number("craft.version"),
+        "header_length": item.number("craft.header_length"),
+        "payload_length": None if length is None else int(length),
+        "layouts": set((item.text("craft.layouts") or "").split()),
+        "dialect": item.text("craft.dialect"),
+        "fields": own,
+        "entries": [_entry(entry) for entry in item.children if entry.name == "craft.entry"],
+        "configuration": _servers(configurations[0]) if configurations else None,
+        "data": b"".join(child.data for child in item.children if child.name == "craft.data"),
+    }
+
+
+def _entry(entry: Node) -> dict[str, Any]:
+    configurations = entry.all("craft.configuration")
+    data = [child for child in entry.children if child.name == "craft.entry.data"]
+    return {
+        "index": entry.number("craft.entry.index"),
+        "term": entry.number("craft.entry.term"),
+        "type": entry.number("craft.entry.type"),
+        "size": entry.number("craft.entry.size"),
+        "data": b"".join(each.data for each in data),
+        "configuration": _servers(configurations[0]) if configurations else None,
+    }
+
+
+def _servers(configuration: Node) -> list[tuple[int, str, int]] | None:
+    if any(child.name == "_ws.expert" for child in configuration.children):
+        return None
+    return [
+        (s.number("craft.server.id"), s.text("craft.server.address") or "", s.number("craft.server.role"))
+        for s in configuration.children
+        if s.name == "craft.server"
+    ]
+
+
+def ours(source: Any) -> list[dict[str, Any]]:
+    """The messages of a capture as the stream engine gives them, as such records."""
+    events = Dissection(source, keep_payload=True)
+    return [our_record(event) for event in events if isinstance(event, Message)]
+
+
+def our_record(message: Message) -> dict[str, Any]:
+    preamble = message.preamble
+    own = {name: int(value) for name, value in message.fields.items()}
+    payload, offset = message.payload or b"", 0
+    entries = []
+    for number, entry in enumerate(message.entries):
+        change = message.change(number)
+        entries.append({
+            "index": (own["prev_log_index"] + 1 + number) % 2**64,
+            "term": entry.term,
+            "type": entry.type,
+            "size": entry.size,
+            "data": payload[offset : offset + entry.size],
+            "configuration": None if change is None else [tuple(server) for server in change],
+        })  # fmt: skip
+        offset += entry.size
+    return {
+        "frame": message.place.frame,
+        "stream": message.stream.number // 2,
+        "type": message.type,
+        "version": preamble.version,
+        "header_length": preamble.header_length,
+        "payload_length": message.payload_length,
+        "layouts": set(wire.writers(preamble, message.header)),
+        "dialect": message.decoded.dialect,
+        "fields": own,
+        "entries": entries,
+        "configuration": None if message.configuration is None else [tuple(s) for s in message.configuration],
+        "data": payload if message.configuration is not None else b"",
+    }
