@@ -79,7 +79,7 @@ def tshark(*arguments: str) -> str:
 def dissected(path: Path | str, *options: str) -> list[Shown]:
     """Everything that the dissector shows of a capture."""
     script = f"lua_script:{SCRIPT}"
-    output = tshark("-X", script, "-r", str(path), "-Y", "craft", "-T", "pdml", "-J", "craft tcp", *options)
+    output = tshark("-X", script, "-r", str(path), *(() if "-2" in options else ("-Y", "craft")), "-T", "pdml", "-J", "craft tcp", *options)
     return list(_read(output))
 
 

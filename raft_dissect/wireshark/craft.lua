@@ -1275,9 +1275,10 @@ local function add(look, unit)
   return unit
 end
 
--- Ask Wireshark for more bytes behind those from `at` on: so many, or the next segment.
-local function wait(direction, look, at, wanted, size)
-  look.wanted_at, look.wanted = at, wanted or ONE_MORE
+-- Ask Wireshark for more bytes behind those from `at` on: up to `size` in all if that is known, else the next segment.
+-- (Not for a few bytes at first and then for more: where both are in one segment, the next pass would not show them.)
+local function wait(direction, look, at, size)
+  look.wanted_at, look.wanted = at, size and size - (look.length - at) or ONE_MORE
   direction.next = look.position + at
   direction.stop = size and direction.next + size
   return nil
@@ -1356,12 +1357,12 @@ function STEPS.messages(direction, look, at)
     return at, 1
   end
   local size = PREAMBLE_LENGTH + header_length
-  if there < size and look.can_wait then return wait(direction, look, at, size - there) end
+  if there < size and look.can_wait then return wait(direction, look, at) end
   local payload, problem
   if there >= size then
     payload, problem = payload_length(kind, look.bytes(at + PREAMBLE_LENGTH, header_length))
     if payload and there < size + payload and look.can_wait and size + payload <= look.largest then
-      return wait(direction, look, at, size + payload - there, size + payload)
+      return wait(direction, look, at, size + payload)
     end
   end
   local behind
@@ -1470,7 +1471,7 @@ end
 
 -- Finding framing again
 
--- Whether what stands at this place of a string agrees that a message ended there; nil to wait, with the bytes wanted.
+-- Whether what stands at this place of a string agrees that a message ended there; nil to wait.
 local function message_follows(direction, look, s, start, stop, kind)
   local final = not look.can_wait
   if SMALLEST[kind] then
@@ -1486,17 +1487,15 @@ local function message_follows(direction, look, s, start, stop, kind)
     local h = sub(s, stop + PREAMBLE_LENGTH + 1, stop + PREAMBLE_LENGTH + size)
     if not is_consistent(type_behind, version, header_length, zero, h) then return false end
     if final or #h >= size then return true end
-    return nil, size - #h
+    return nil
   end
-  if stop == #s then
-    if look.behind == 0 then return true end
-    return nil, min(look.behind, PREAMBLE_LENGTH)
-  end
-  if #s - stop >= PREAMBLE_LENGTH then
-    local type_behind, version, header_length, zero = preamble_at(s, stop)
+  local rest = stop == #s and look.behind or sub(s, stop + 1, stop + PREAMBLE_LENGTH)
+  if rest == "" then return true end
+  if #rest >= PREAMBLE_LENGTH then
+    local type_behind, version, header_length, zero = preamble_at(rest, 0)
     return zero and is_plausible(type_behind, version, header_length)
   end
-  if final then return can_begin(s, stop) end
+  if final or stop == #s then return can_begin(rest, 0) end
   return nil
 end
 
@@ -1510,20 +1509,20 @@ local function is_cut_header_believed(direction, look, start, h)
   return believed
 end
 
--- Whether a message begins at this place of a string; nil to wait, with the bytes wanted and the size if it is known.
+-- Whether a message begins at this place of a string; nil to wait, with its size if that is known.
 local function judge(direction, look, s, start)
   local kind, version, header_length, zero = preamble_at(s, start)
   if header_length > LARGEST_SOUGHT_HEADER then return false end
   local h = sub(s, start + PREAMBLE_LENGTH + 1, start + PREAMBLE_LENGTH + header_length)
   if not is_consistent(kind, version, header_length, zero, h) then return false end
   if #h < header_length then
-    if look.can_wait then return nil, header_length - #h end
+    if look.can_wait then return nil end
     return is_cut_header_believed(direction, look, start, h)
   end
   local size = PREAMBLE_LENGTH + header_length + payload_length(kind, h)
   local there = #s - start
   if size > there then
-    if look.can_wait and size <= look.largest then return nil, size - there, size end
+    if look.can_wait and size <= look.largest then return nil, size end
     return true
   end
   return message_follows(direction, look, s, start, start + size, kind)
@@ -1542,10 +1541,10 @@ function STEPS.lost(direction, look, at, from)
   local s = look.bytes(at, look.length - at)
   local start = find_preamble(s, from or 0)
   while start do
-    local verdict, wanted, size = judge(direction, look, s, start)
+    local verdict, size = judge(direction, look, s, start)
     if verdict == nil then
       pass(direction, look, at, start)
-      return wait(direction, look, at + start, wanted, size)
+      return wait(direction, look, at + start, size)
     elseif verdict then
       pass(direction, look, at, start)
       direction.is_raft, direction.state = true, "messages"
@@ -1584,8 +1583,8 @@ local function first_new(direction, look)
   return 0
 end
 
--- Go through bytes, and leave in `look` what is in them and what is wanted behind them.
-local function go_through(direction, look)
+-- Take what is in the bytes from the first that is new on.
+local function read_all(direction, look)
   local at, from = first_new(direction, look), nil
   local total = look.length + look.cut
   if at == look.length and distance(direction.next or look.position, look.position) > total then return end
@@ -1599,6 +1598,34 @@ local function go_through(direction, look)
     at = total
   end
   direction.next = (look.position + at) % WORD
+end
+
+-- Wireshark gives all of what it has put together once more when what is wanted begins before the last segment of it:
+-- then nothing of it is taken yet.
+local function take_back(direction, look, before)
+  for name in pairs(direction) do
+    if before[name] == nil then direction[name] = nil end
+  end
+  for name, value in pairs(before) do direction[name] = value end
+  look.units, look.noted = {}, {}
+  local wanted = look.wanted
+  wait(direction, look, 0)
+  look.wanted = wanted
+end
+
+local function copy(values)
+  local copied = {}
+  for name, value in pairs(values) do copied[name] = value end
+  return copied
+end
+
+-- Go through bytes, and leave in `look` what is in them and what is wanted behind them.
+local function go_through(direction, look)
+  local before = look.old and copy(direction)
+  read_all(direction, look)
+  if look.old and look.wanted and 0 < look.wanted_at and look.wanted_at <= look.old then
+    take_back(direction, look, before)
+  end
 end
 
 -- What a message says in a few words, for the packet list and its line in the tree.
@@ -1995,6 +2022,7 @@ end
 local field_seq, field_len, field_flags = Field.new("tcp.seq_raw"), Field.new("tcp.len"), Field.new("tcp.flags.syn")
 local field_relative, field_stream = Field.new("tcp.seq"), Field.new("tcp.stream")
 local field_completeness = Field.new("tcp.completeness")
+local field_payload = Field.new("tcp.payload")
 local field_tls = Field.new("tls.record.content_type")
 
 local directions = {} -- by connection and sender
@@ -2047,18 +2075,25 @@ local function is_start(segment, position)
   return segment.relative == 1 or (segment.relative == segment.seq and position == segment.seq)
 end
 
+-- What stands behind the bytes that Wireshark has put together, in the last segment that it took for them.
+local function see_behind(look, segment, stop)
+  local behind = distance(segment.seq + segment.length, stop)
+  look.old = max(distance(segment.seq, look.position), 0)
+  local payload = behind > 0 and behind < segment.length and field_payload()
+  if payload then look.behind = payload.range:raw(payload.len - behind, min(behind, PREAMBLE_LENGTH)) end
+end
+
 local function new_look(tvb, pinfo, direction, segment)
   local length, reported = tvb:len(), tvb:reported_len()
-  local look = { units = {}, noted = {}, offset = tvb:offset(), length = length, cut = reported - length, behind = 0 }
+  local look = { units = {}, noted = {}, offset = tvb:offset(), length = length, cut = reported - length, behind = "" }
   local is_direct = segment.seq and look.offset > 0
   if is_direct then
     look.position = (segment.seq + segment.length - reported) % WORD
     look.is_segment = reported == segment.length
   else
     look.position = direction.next or 0
-    if segment.seq then
-      look.behind = max(distance(segment.seq + segment.length, look.position + reported), 0)
-    end
+    look.is_segment = not segment.seq and look.offset > 0
+    if segment.seq then see_behind(look, segment, look.position + reported) end
   end
   look.can_wait = look.cut == 0 and pinfo.can_desegment > 0
   look.largest = craft.prefs.largest * 1048576
@@ -2094,12 +2129,13 @@ local function times_given(pinfo, offset, length)
   return times
 end
 
--- What was found in these bytes when they were seen first.
+-- What was found in these bytes when they were seen first. Later Wireshark may leave out those that wait for others.
 local function recall(tvb, pinfo)
   local offset, length = tvb:offset(), tvb:reported_len()
   local times = times_given(pinfo, offset, length)
   for _, look in ipairs(looks[pinfo.number] or {}) do
-    if look.offset == offset and look.length + look.cut == length then
+    local is_same = look.length + look.cut == length or look.wanted_at == length
+    if look.offset == offset and is_same then
       times = times - 1
       if times == 0 then return look end
     end
@@ -2138,7 +2174,7 @@ local function dissect(tvb, pinfo, tree, is_claimed)
   if not is_ours then return 0 end
   if not look.is_raft and not look.wanted and look.units[1].what == "passed" then return 0 end
   show(tvb, pinfo, tree, look)
-  if look.wanted then
+  if look.wanted and look.wanted_at < tvb:len() then
     pinfo.desegment_offset = look.wanted_at
     pinfo.desegment_len = look.wanted
   end
@@ -2157,7 +2193,7 @@ local function is_evident(tvb, pinfo)
   local s = tvb:raw(0, min(length, LARGEST_HTTP_HEAD))
   local kind, _, stop = recognise(s, tvb:reported_len() - length)
   if kind == "handshake" then return true end
-  local is_first = segment.seq and is_start(segment, segment.seq)
+  local is_first = not segment.seq or is_start(segment, segment.seq)
   if kind == "more" and #s >= 8 and is_first and is_protocol(s) then return true end
   if kind == "upgrade" and find(sub(s, 1, stop), UPGRADED, 1, true) then return true end
   if #s < PREAMBLE_LENGTH then return false end

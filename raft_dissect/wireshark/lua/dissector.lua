@@ -3,6 +3,7 @@
 local field_seq, field_len, field_flags = Field.new("tcp.seq_raw"), Field.new("tcp.len"), Field.new("tcp.flags.syn")
 local field_relative, field_stream = Field.new("tcp.seq"), Field.new("tcp.stream")
 local field_completeness = Field.new("tcp.completeness")
+local field_payload = Field.new("tcp.payload")
 local field_tls = Field.new("tls.record.content_type")
 
 local directions = {} -- by connection and sender
@@ -55,18 +56,25 @@ local function is_start(segment, position)
   return segment.relative == 1 or (segment.relative == segment.seq and position == segment.seq)
 end
 
+-- What stands behind the bytes that Wireshark has put together, in the last segment that it took for them.
+local function see_behind(look, segment, stop)
+  local behind = distance(segment.seq + segment.length, stop)
+  look.old = max(distance(segment.seq, look.position), 0)
+  local payload = behind > 0 and behind < segment.length and field_payload()
+  if payload then look.behind = payload.range:raw(payload.len - behind, min(behind, PREAMBLE_LENGTH)) end
+end
+
 local function new_look(tvb, pinfo, direction, segment)
   local length, reported = tvb:len(), tvb:reported_len()
-  local look = { units = {}, noted = {}, offset = tvb:offset(), length = length, cut = reported - length, behind = 0 }
+  local look = { units = {}, noted = {}, offset = tvb:offset(), length = length, cut = reported - length, behind = "" }
   local is_direct = segment.seq and look.offset > 0
   if is_direct then
     look.position = (segment.seq + segment.length - reported) % WORD
     look.is_segment = reported == segment.length
   else
     look.position = direction.next or 0
-    if segment.seq then
-      look.behind = max(distance(segment.seq + segment.length, look.position + reported), 0)
-    end
+    look.is_segment = not segment.seq and look.offset > 0
+    if segment.seq then see_behind(look, segment, look.position + reported) end
   end
   look.can_wait = look.cut == 0 and pinfo.can_desegment > 0
   look.largest = craft.prefs.largest * 1048576
@@ -102,12 +110,13 @@ local function times_given(pinfo, offset, length)
   return times
 end
 
--- What was found in these bytes when they were seen first.
+-- What was found in these bytes when they were seen first. Later Wireshark may leave out those that wait for others.
 local function recall(tvb, pinfo)
   local offset, length = tvb:offset(), tvb:reported_len()
   local times = times_given(pinfo, offset, length)
   for _, look in ipairs(looks[pinfo.number] or {}) do
-    if look.offset == offset and look.length + look.cut == length then
+    local is_same = look.length + look.cut == length or look.wanted_at == length
+    if look.offset == offset and is_same then
       times = times - 1
       if times == 0 then return look end
     end
@@ -146,7 +155,7 @@ local function dissect(tvb, pinfo, tree, is_claimed)
   if not is_ours then return 0 end
   if not look.is_raft and not look.wanted and look.units[1].what == "passed" then return 0 end
   show(tvb, pinfo, tree, look)
-  if look.wanted then
+  if look.wanted and look.wanted_at < tvb:len() then
     pinfo.desegment_offset = look.wanted_at
     pinfo.desegment_len = look.wanted
   end
@@ -165,7 +174,7 @@ local function is_evident(tvb, pinfo)
   local s = tvb:raw(0, min(length, LARGEST_HTTP_HEAD))
   local kind, _, stop = recognise(s, tvb:reported_len() - length)
   if kind == "handshake" then return true end
-  local is_first = segment.seq and is_start(segment, segment.seq)
+  local is_first = not segment.seq or is_start(segment, segment.seq)
   if kind == "more" and #s >= 8 and is_first and is_protocol(s) then return true end
   if kind == "upgrade" and find(sub(s, 1, stop), UPGRADED, 1, true) then return true end
   if #s < PREAMBLE_LENGTH then return false end

@@ -30,9 +30,10 @@ local function add(look, unit)
   return unit
 end
 
--- Ask Wireshark for more bytes behind those from `at` on: so many, or the next segment.
-local function wait(direction, look, at, wanted, size)
-  look.wanted_at, look.wanted = at, wanted or ONE_MORE
+-- Ask Wireshark for more bytes behind those from `at` on: up to `size` in all if that is known, else the next segment.
+-- (Not for a few bytes at first and then for more: where both are in one segment, the next pass would not show them.)
+local function wait(direction, look, at, size)
+  look.wanted_at, look.wanted = at, size and size - (look.length - at) or ONE_MORE
   direction.next = look.position + at
   direction.stop = size and direction.next + size
   return nil
@@ -111,12 +112,12 @@ function STEPS.messages(direction, look, at)
     return at, 1
   end
   local size = PREAMBLE_LENGTH + header_length
-  if there < size and look.can_wait then return wait(direction, look, at, size - there) end
+  if there < size and look.can_wait then return wait(direction, look, at) end
   local payload, problem
   if there >= size then
     payload, problem = payload_length(kind, look.bytes(at + PREAMBLE_LENGTH, header_length))
     if payload and there < size + payload and look.can_wait and size + payload <= look.largest then
-      return wait(direction, look, at, size + payload - there, size + payload)
+      return wait(direction, look, at, size + payload)
     end
   end
   local behind
@@ -225,7 +226,7 @@ end
 
 -- Finding framing again
 
--- Whether what stands at this place of a string agrees that a message ended there; nil to wait, with the bytes wanted.
+-- Whether what stands at this place of a string agrees that a message ended there; nil to wait.
 local function message_follows(direction, look, s, start, stop, kind)
   local final = not look.can_wait
   if SMALLEST[kind] then
@@ -241,17 +242,15 @@ local function message_follows(direction, look, s, start, stop, kind)
     local h = sub(s, stop + PREAMBLE_LENGTH + 1, stop + PREAMBLE_LENGTH + size)
     if not is_consistent(type_behind, version, header_length, zero, h) then return false end
     if final or #h >= size then return true end
-    return nil, size - #h
+    return nil
   end
-  if stop == #s then
-    if look.behind == 0 then return true end
-    return nil, min(look.behind, PREAMBLE_LENGTH)
-  end
-  if #s - stop >= PREAMBLE_LENGTH then
-    local type_behind, version, header_length, zero = preamble_at(s, stop)
+  local rest = stop == #s and look.behind or sub(s, stop + 1, stop + PREAMBLE_LENGTH)
+  if rest == "" then return true end
+  if #rest >= PREAMBLE_LENGTH then
+    local type_behind, version, header_length, zero = preamble_at(rest, 0)
     return zero and is_plausible(type_behind, version, header_length)
   end
-  if final then return can_begin(s, stop) end
+  if final or stop == #s then return can_begin(rest, 0) end
   return nil
 end
 
@@ -265,20 +264,20 @@ local function is_cut_header_believed(direction, look, start, h)
   return believed
 end
 
--- Whether a message begins at this place of a string; nil to wait, with the bytes wanted and the size if it is known.
+-- Whether a message begins at this place of a string; nil to wait, with its size if that is known.
 local function judge(direction, look, s, start)
   local kind, version, header_length, zero = preamble_at(s, start)
   if header_length > LARGEST_SOUGHT_HEADER then return false end
   local h = sub(s, start + PREAMBLE_LENGTH + 1, start + PREAMBLE_LENGTH + header_length)
   if not is_consistent(kind, version, header_length, zero, h) then return false end
   if #h < header_length then
-    if look.can_wait then return nil, header_length - #h end
+    if look.can_wait then return nil end
     return is_cut_header_believed(direction, look, start, h)
   end
   local size = PREAMBLE_LENGTH + header_length + payload_length(kind, h)
   local there = #s - start
   if size > there then
-    if look.can_wait and size <= look.largest then return nil, size - there, size end
+    if look.can_wait and size <= look.largest then return nil, size end
     return true
   end
   return message_follows(direction, look, s, start, start + size, kind)
@@ -297,10 +296,10 @@ function STEPS.lost(direction, look, at, from)
   local s = look.bytes(at, look.length - at)
   local start = find_preamble(s, from or 0)
   while start do
-    local verdict, wanted, size = judge(direction, look, s, start)
+    local verdict, size = judge(direction, look, s, start)
     if verdict == nil then
       pass(direction, look, at, start)
-      return wait(direction, look, at + start, wanted, size)
+      return wait(direction, look, at + start, size)
     elseif verdict then
       pass(direction, look, at, start)
       direction.is_raft, direction.state = true, "messages"
@@ -339,8 +338,8 @@ local function first_new(direction, look)
   return 0
 end
 
--- Go through bytes, and leave in `look` what is in them and what is wanted behind them.
-local function go_through(direction, look)
+-- Take what is in the bytes from the first that is new on.
+local function read_all(direction, look)
   local at, from = first_new(direction, look), nil
   local total = look.length + look.cut
   if at == look.length and distance(direction.next or look.position, look.position) > total then return end
@@ -354,4 +353,32 @@ local function go_through(direction, look)
     at = total
   end
   direction.next = (look.position + at) % WORD
+end
+
+-- Wireshark gives all of what it has put together once more when what is wanted begins before the last segment of it:
+-- then nothing of it is taken yet.
+local function take_back(direction, look, before)
+  for name in pairs(direction) do
+    if before[name] == nil then direction[name] = nil end
+  end
+  for name, value in pairs(before) do direction[name] = value end
+  look.units, look.noted = {}, {}
+  local wanted = look.wanted
+  wait(direction, look, 0)
+  look.wanted = wanted
+end
+
+local function copy(values)
+  local copied = {}
+  for name, value in pairs(values) do copied[name] = value end
+  return copied
+end
+
+-- Go through bytes, and leave in `look` what is in them and what is wanted behind them.
+local function go_through(direction, look)
+  local before = look.old and copy(direction)
+  read_all(direction, look)
+  if look.old and look.wanted and 0 < look.wanted_at and look.wanted_at <= look.old then
+    take_back(direction, look, before)
+  end
 end
