@@ -1,5 +1,24 @@
-"""The Wireshark dissector: where it is, and how it gets into Wireshark's folder of plugins."""
+"""The Wireshark dissector: where it is, and how it gets into the user's Wireshark and out of it."""
 
-from pathlib import Path
+from raft_dissect.wireshark.errors import (
+    ForeignScriptError,
+    NotLoadedError,
+    TsharkMissingError,
+    TsharkTooOldError,
+    WiresharkError,
+)
+from raft_dissect.wireshark.plugin import SCRIPT, install, installed_version, path, plugin_folder, remove
 
-SCRIPT = Path(__file__).parent / "craft.lua"
+__all__ = [
+    "SCRIPT",
+    "ForeignScriptError",
+    "NotLoadedError",
+    "TsharkMissingError",
+    "TsharkTooOldError",
+    "WiresharkError",
+    "install",
+    "installed_version",
+    "path",
+    "plugin_folder",
+    "remove",
+]
