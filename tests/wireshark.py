@@ -6,6 +6,7 @@ import html
 import re
 import shutil
 import subprocess
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -14,10 +15,15 @@ from raft_dissect import wire
 from raft_dissect.dissection import Dissection
 from raft_dissect.values import Message
 from raft_dissect.wireshark import SCRIPT
+from tests.capture_files import PCAP_KINDS, pcap_header, pcap_record
+from tests.transformations import Flows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from raft_dissect.values import Packet
+    from tests.transformations import Flow
 
 needs_tshark = pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
 
@@ -117,7 +123,7 @@ def _read(output: str) -> Iterator[Shown]:
 
 def messages(shown: Sequence[Shown]) -> list[dict[str, Any]]:
     """The messages among what is shown, as records."""
-    return [record(each) for each in shown if each.item.text("craft.type") and each.item.text("craft.layouts") is not None or each.item.text("craft.payload_length")]
+    return [record(each) for each in shown if each.item.text("craft.layouts") or each.item.text("craft.payload_length")]
 
 
 _NOT_OWN = {
@@ -177,10 +183,59 @@ def _servers(configuration: Node) -> list[tuple[int, str, int]] | None:
     ]
 
 
-def ours(source: Any) -> list[dict[str, Any]]:
-    """The messages of a capture as the stream engine gives them, as such records."""
-    events = Dissection(source, keep_payload=True)
-    return [our_record(event) for event in events if isinstance(event, Message)]
+def ours(packets: Sequence[Packet], *, in_order: bool = False) -> list[dict[str, Any]]:
+    """The messages of a capture as the stream engine gives them, as such records, but with the frames of Wireshark.
+
+    Wireshark hands bytes over in their order: a message that was captured before bytes that precede it is shown in the
+    frame that brings the last of those, unless all packets are `in_order`.
+    """
+    found = [our_record(event) for event in Dissection(packets, keep_payload=True) if isinstance(event, Message)]
+    if not in_order:
+        arrivals = Arrivals(packets)
+        for record in found:
+            record["frame"] = arrivals.frame_of(record["message"])
+    for record in found:
+        del record["message"]
+    return found
+
+
+class Arrivals:
+    """In which frame all bytes of a direction up to some place were there, by sequence numbers alone."""
+
+    def __init__(self, packets: Sequence[Packet]) -> None:
+        self._flows = Flows(packets)
+        self._ends: dict[int, tuple[list[int], list[int]]] = {}
+
+    def frame_of(self, message: Message) -> int:
+        """The frame in which Wireshark shows a message."""
+        flow = self._flows.of_frame.get(message.first.frame)
+        if flow is None or flow.origin is None or message.offset is None or message.partial:
+            return message.place.frame
+        if id(flow) not in self._ends:
+            self._ends[id(flow)] = _advances(flow)
+        ends, frames = self._ends[id(flow)]
+        size = 16 + message.preamble.header_length + (message.payload_length or 0)
+        place = bisect_left(ends, message.offset + size)
+        return frames[place] if place < len(frames) else message.place.frame
+
+
+def _advances(flow: Flow) -> tuple[list[int], list[int]]:
+    """How far the bytes of a direction are there without a hole, and since which frames."""
+    ends: list[int] = []
+    frames: list[int] = []
+    reached = 0
+    waiting: list[tuple[int, int]] = []
+    for start, end, frame in flow.pieces:
+        waiting.append((start, end))
+        before = reached
+        for first, last in sorted(waiting):
+            if first <= reached:
+                reached = max(reached, last)
+        waiting = [piece for piece in waiting if piece[1] > reached]
+        if reached > before:
+            ends.append(reached)
+            frames.append(frame)
+    return ends, frames
 
 
 def our_record(message: Message) -> dict[str, Any]:
@@ -200,6 +255,7 @@ def our_record(message: Message) -> dict[str, Any]:
         })  # fmt: skip
         offset += entry.size
     return {
+        "message": message,
         "frame": message.place.frame,
         "stream": message.stream.number // 2,
         "type": message.type,
@@ -213,3 +269,26 @@ def our_record(message: Message) -> dict[str, Any]:
         "configuration": None if message.configuration is None else [tuple(s) for s in message.configuration],
         "data": payload if message.configuration is not None else b"",
     }
+
+
+def write(path: Path, packets: Sequence[Packet]) -> Path:
+    """A pcap file with nanoseconds of these packets, which are of one link type."""
+    nanoseconds = PCAP_KINDS["nano-little"]
+    records = [pcap_record(packet, nanoseconds) for packet in packets]
+    path.write_bytes(pcap_header(nanoseconds, link=packets[0].link_type) + b"".join(records))
+    return path
+
+
+def ordered(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The records by stream and frame, those of one frame in their order."""
+    return sorted(records, key=lambda record: (record["stream"], record["frame"]))
+
+
+def assert_same(path: Path, packets: Sequence[Packet], *options: str, in_order: bool = False) -> list[Shown]:
+    """tshark shows the messages that the stream engine finds, field by field; returns all that it shows."""
+    shown = dissected(path, *OUT_OF_ORDER, *options)
+    theirs, expected = ordered(messages(shown)), ordered(ours(packets, in_order=in_order))
+    for found, wanted in zip(theirs, expected, strict=False):
+        assert found == wanted
+    assert len(theirs) == len(expected)
+    return shown

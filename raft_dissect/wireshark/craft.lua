@@ -1291,7 +1291,7 @@ end
 local function pass(direction, look, at, size)
   if size > 0 then
     direction.skipped = direction.skipped + size
-    add(look, { what = "passed", at = at, size = size })
+    if direction.is_raft then add(look, { what = "passed", at = at, size = size }) end
   end
 end
 
@@ -1710,7 +1710,9 @@ local function words_of(message, h, form)
   if #h >= 8 and form then
     words = words .. " term " .. decimal(h, 0) .. (WORDS[message.kind] and WORDS[message.kind](h, form) or "")
   end
-  if message.kind == INSTALL_SNAPSHOT and message.payload then words = words .. " " .. count(message.payload) .. " bytes" end
+  if message.kind == INSTALL_SNAPSHOT and message.payload then
+    words = words .. " " .. decimal(h, SNAPSHOT_HEAD + u64(h, SNAPSHOT_HEAD - 8)) .. " bytes"
+  end
   return message.partial and words .. " [partial]" or words
 end
 
@@ -1854,15 +1856,20 @@ end
 
 -- Messages
 
+-- The length of a payload, exactly: that of a snapshot may be any number of 64 bits.
+local function payload_value(message, h)
+  if message.kind ~= INSTALL_SNAPSHOT then
+    return UInt64.new(message.payload % WORD, floor(message.payload / WORD))
+  end
+  local at = SNAPSHOT_HEAD + u64(h, SNAPSHOT_HEAD - 8)
+  return UInt64.new(u32(h, at), u32(h, at + 4))
+end
+
 local function add_about(page, item, message, form, h)
   local labels = layouts_of(message.kind, message.version, message.header_length, h)
   if labels ~= "" then add_generated(page, item, "craft.layouts", labels) end
   if form and form.dialect then add_generated(page, item, "craft.dialect", form.dialect) end
-  if message.payload then
-    local value = message.payload < WORD and UInt64.new(message.payload)
-      or UInt64.new(message.payload % WORD, floor(message.payload / WORD))
-    add_generated(page, item, "craft.payload_length", value)
-  end
+  if message.payload then add_generated(page, item, "craft.payload_length", payload_value(message, h)) end
   local handshake = message.direction.handshake
   if handshake and handshake.id then
     add_generated(page, item, "craft.sender_id", UInt64.new(u32(handshake.id, 0), u32(handshake.id, 4)))
@@ -2068,11 +2075,17 @@ local function direction_of(pinfo, segment)
   return direction
 end
 
--- Whether the first bytes of a direction are the first of its stream: its SYN was captured.
-local function is_start(segment, position)
+-- The position of the first byte of a stream; nil if its SYN was not captured, or Wireshark does not say where it was.
+local function origin(segment)
   local complete = segment.completeness
-  if not complete or complete % 4 == 0 then return false end
-  return segment.relative == 1 or (segment.relative == segment.seq and position == segment.seq)
+  if not complete or complete % 4 == 0 or segment.relative == segment.seq then return nil end
+  return (segment.seq - segment.relative + 1) % WORD
+end
+
+-- Where bytes that were put together stand, if they are the first of their direction.
+local function first_position(segment, size)
+  if not segment.seq then return 0 end
+  return origin(segment) or (segment.seq + segment.length - size) % WORD
 end
 
 -- What stands behind the bytes that Wireshark has put together, in the last segment that it took for them.
@@ -2083,6 +2096,13 @@ local function see_behind(look, segment, stop)
   if payload then look.behind = payload.range:raw(payload.len - behind, min(behind, PREAMBLE_LENGTH)) end
 end
 
+-- Whether a direction begins with these bytes; where TCP's numbers are not known they must say it themselves.
+local function is_first(segment, look)
+  if segment.seq then return origin(segment) == look.position end
+  local kind = recognise(look.bytes(0, LARGEST_HTTP_HEAD), look.cut)
+  return kind ~= "unknown" and kind ~= "more"
+end
+
 local function new_look(tvb, pinfo, direction, segment)
   local length, reported = tvb:len(), tvb:reported_len()
   local look = { units = {}, noted = {}, offset = tvb:offset(), length = length, cut = reported - length, behind = "" }
@@ -2091,7 +2111,7 @@ local function new_look(tvb, pinfo, direction, segment)
     look.position = (segment.seq + segment.length - reported) % WORD
     look.is_segment = reported == segment.length
   else
-    look.position = direction.next or 0
+    look.position = direction.next or first_position(segment, reported)
     look.is_segment = not segment.seq and look.offset > 0
     if segment.seq then see_behind(look, segment, look.position + reported) end
   end
@@ -2110,9 +2130,7 @@ local function look_at(tvb, pinfo, is_claimed)
   local direction = direction_of(pinfo, segment)
   local look = new_look(tvb, pinfo, direction, segment)
   look.is_claimed = is_claimed
-  if not direction.next and direction.state == "midway" and is_start(segment, look.position) then
-    direction.state = "opening"
-  end
+  if not direction.next and is_first(segment, look) then direction.state = "opening" end
   go_through(direction, look)
   for _, each in ipairs(look.noted) do note(each.message, each.header, pinfo.number, pinfo.rel_ts) end
   look.noted = nil
@@ -2170,9 +2188,7 @@ local function dissect(tvb, pinfo, tree, is_claimed)
     look = look_at(tvb, pinfo, is_claimed)
     remember(pinfo, look)
   end
-  local is_ours = look.is_raft or #look.units > 0 or look.wanted
-  if not is_ours then return 0 end
-  if not look.is_raft and not look.wanted and look.units[1].what == "passed" then return 0 end
+  if not (look.is_raft or #look.units > 0 or look.wanted) then return 0 end
   show(tvb, pinfo, tree, look)
   if look.wanted and look.wanted_at < tvb:len() then
     pinfo.desegment_offset = look.wanted_at
@@ -2193,8 +2209,8 @@ local function is_evident(tvb, pinfo)
   local s = tvb:raw(0, min(length, LARGEST_HTTP_HEAD))
   local kind, _, stop = recognise(s, tvb:reported_len() - length)
   if kind == "handshake" then return true end
-  local is_first = not segment.seq or is_start(segment, segment.seq)
-  if kind == "more" and #s >= 8 and is_first and is_protocol(s) then return true end
+  local may_begin = not segment.seq or origin(segment) == segment.seq
+  if kind == "more" and #s >= 8 and may_begin and is_protocol(s) then return true end
   if kind == "upgrade" and find(sub(s, 1, stop), UPGRADED, 1, true) then return true end
   if #s < PREAMBLE_LENGTH then return false end
   local type_, version, header_length, zero = preamble_at(s, 0)

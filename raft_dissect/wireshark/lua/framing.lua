@@ -46,7 +46,7 @@ end
 local function pass(direction, look, at, size)
   if size > 0 then
     direction.skipped = direction.skipped + size
-    add(look, { what = "passed", at = at, size = size })
+    if direction.is_raft then add(look, { what = "passed", at = at, size = size }) end
   end
 end
 

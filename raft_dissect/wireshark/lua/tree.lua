@@ -138,15 +138,20 @@ end
 
 -- Messages
 
+-- The length of a payload, exactly: that of a snapshot may be any number of 64 bits.
+local function payload_value(message, h)
+  if message.kind ~= INSTALL_SNAPSHOT then
+    return UInt64.new(message.payload % WORD, floor(message.payload / WORD))
+  end
+  local at = SNAPSHOT_HEAD + u64(h, SNAPSHOT_HEAD - 8)
+  return UInt64.new(u32(h, at), u32(h, at + 4))
+end
+
 local function add_about(page, item, message, form, h)
   local labels = layouts_of(message.kind, message.version, message.header_length, h)
   if labels ~= "" then add_generated(page, item, "craft.layouts", labels) end
   if form and form.dialect then add_generated(page, item, "craft.dialect", form.dialect) end
-  if message.payload then
-    local value = message.payload < WORD and UInt64.new(message.payload)
-      or UInt64.new(message.payload % WORD, floor(message.payload / WORD))
-    add_generated(page, item, "craft.payload_length", value)
-  end
+  if message.payload then add_generated(page, item, "craft.payload_length", payload_value(message, h)) end
   local handshake = message.direction.handshake
   if handshake and handshake.id then
     add_generated(page, item, "craft.sender_id", UInt64.new(u32(handshake.id, 0), u32(handshake.id, 4)))

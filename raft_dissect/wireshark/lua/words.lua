@@ -80,6 +80,8 @@ local function words_of(message, h, form)
   if #h >= 8 and form then
     words = words .. " term " .. decimal(h, 0) .. (WORDS[message.kind] and WORDS[message.kind](h, form) or "")
   end
-  if message.kind == INSTALL_SNAPSHOT and message.payload then words = words .. " " .. count(message.payload) .. " bytes" end
+  if message.kind == INSTALL_SNAPSHOT and message.payload then
+    words = words .. " " .. decimal(h, SNAPSHOT_HEAD + u64(h, SNAPSHOT_HEAD - 8)) .. " bytes"
+  end
   return message.partial and words .. " [partial]" or words
 end
