@@ -11,6 +11,8 @@ A part stands between `<!-- generated: NAME -->` and `<!-- end -->`.
 from __future__ import annotations
 
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -35,6 +37,8 @@ from raft_dissect.values import STREAM_KINDS, DiagnosticKind, GapCost  # noqa: E
 from raft_dissect.watch import KINDS  # noqa: E402 (as above)
 from raft_dissect.wire import table  # noqa: E402 (as above)
 from tests.mutants import MUTANTS, WITHOUT, Mutant  # noqa: E402 (as above)
+from raft_dissect.wireshark import SCRIPT  # noqa: E402 (as above)
+from raft_dissect.wireshark.generate import experts, filters  # noqa: E402 (as above)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -279,6 +283,27 @@ def trace() -> str:
     return "```json\n" + "".join(f"{shown[name]}\n" for name in names) + "```\n"
 
 
+def wireshark_fields() -> str:
+    """The fields of the Wireshark dissector."""
+    rows = ((f"`{each.name}`", each.type, each.where, each.meaning) for each in filters())
+    return _table(("filter", "type", "in", "meaning"), rows)
+
+
+def wireshark_experts() -> str:
+    """What the Wireshark dissector remarks."""
+    rows = ((f"`{each.name}`", each.severity, each.meaning) for each in experts())
+    return _table(("filter", "severity", "meaning"), rows)
+
+
+def tshark(command: str) -> str:
+    """What tshark with the dissector prints, run from the top of the checkout."""
+    program, *arguments = shlex.split(command)
+    run = subprocess.run(
+        [program, "-X", f"lua_script:{SCRIPT}", *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return f"```console\n$ {command}\n{run.stdout}```\n"
+
+
 def session(command: str) -> str:
     """What a command prints, run from the top of the checkout."""
     program, *arguments = command.split()
@@ -304,6 +329,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "unevaluated": unevaluated,
     "metrics": metrics,
     "trace": trace,
+    "wireshark fields": wireshark_fields,
+    "wireshark experts": wireshark_experts,
 }
 
 
@@ -312,6 +339,9 @@ def regenerate(text: str) -> str:
 
     def part(match: re.Match[str]) -> str:
         name = match["name"]
+        if name.startswith("tshark "):
+            # Where it is not installed the page stays as it is.
+            return f"{match[1]}\n{tshark(name)}\n{match[3]}" if shutil.which("tshark") else match[0]
         content = PARTS[name]() if name in PARTS else session(name)
         return f"{match[1]}\n{content}\n{match[3]}"
 

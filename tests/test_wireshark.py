@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from raft_dissect import wire
+from raft_dissect import wire, wireshark
+from raft_dissect.pipeline import analyze
 from raft_dissect.wire import table
 from tests import captures, transformations, vectors
 from tests.captures import CLEAR, PCAPS, truth
 from tests.golden_streams import HANDSHAKES, GoldenStream
-from tests.packets import Address, Connection, capture
+from tests.packets import MILLISECOND, Address, Connection, capture
 from tests.wireshark import (
-    OUT_OF_ORDER,
     Shown,
     assert_same,
     dissected,
@@ -39,15 +39,12 @@ pytestmark = needs_tshark
 GOLDEN = [vector for vector in vectors.load("raft_message") if vector.fields["header_length"]]
 
 
-def titles(shown: Iterable[Shown]) -> list[str]:
-    return [each.item.title for each in shown]
-
-
 def experts(shown: Iterable[Shown]) -> Counter[str]:
     """How often each expert info is there, by its name in filters."""
     found: Counter[str] = Counter()
     for each in shown:
-        found.update(info.name for expert in each.item.all("_ws.expert") for info in expert.children)
+        infos = (info for expert in each.item.all("_ws.expert") for info in expert.children)
+        found.update(info.name for info in infos if info.name.startswith("craft"))
     return found
 
 
@@ -76,17 +73,35 @@ def test_two_passes_show_the_same_as_one(file: str, options: tuple[str, ...]) ->
     assert len(once) == len(twice)
 
 
+def late_data(packets: Sequence[Packet], most_ms: int) -> list[Packet]:
+    """Segments with data are captured late, each by some time of its own, but for the first of a direction.
+
+    Wireshark does not know where a direction begins whose SYN comes behind its data.
+    """
+    chance = random.Random(2)
+    begun = set()
+    found = []
+    for packet in packets:
+        segment = transformations.tcp_of(packet)
+        if segment is not None and segment.data:
+            if segment.key in begun:
+                packet = packet._replace(time_ns=packet.time_ns + chance.randrange(most_ms * MILLISECOND))
+            begun.add(segment.key)
+        elif segment is not None and segment.opens:
+            begun.discard(segment.key)
+        found.append(packet)
+    return transformations.by_time(found)
+
+
 TRANSFORMATIONS: dict[str, Callable[[Sequence[Packet]], list[Packet]]] = {
     "twice": transformations.twice,
     "seen at two points": transformations.seen_at_two_points,
-    "late by up to 5 ms": lambda packets: transformations.late(packets, 5),
+    "late by up to 5 ms": lambda packets: late_data(packets, 5),
     "small segments": lambda packets: transformations.cut(packets, 37),
     "large segments": transformations.joined,
     "wrapping": transformations.wrapping,
     "sent again": transformations.retransmitted,
-    "fragments": transformations.fragmented,
     "IP in Geneve": lambda packets: transformations.wrapped(packets, "IP in Geneve"),
-    "Linux cooked 1": lambda packets: transformations.wrapped(packets, "Linux cooked 1"),
 }
 
 
@@ -109,12 +124,12 @@ def golden_packets(sizes: Iterable[Sequence[int]]) -> tuple[list[Packet], list[G
             client = Address(f"10.0.{number}.{other + 1}", 40000)
             frames += Connection(client, Address("10.1.0.1", 9001)).whole(stream.data, size)
             streams.append(stream)
-            if len(size) == 1 and size[0] < 5:
-                break  # one handshake is enough where every byte takes a packet
+            if max(size) < 1000:
+                break  # one handshake is enough where a few bytes take a packet
     return capture(frames, step_ns=1000), streams
 
 
-SIZES = ([1], [2], [3, 1], [7, 16], [16, 24, 40], [100, 1], [1448], [60000])
+SIZES = ([1], [3, 1], [7, 16], [16, 24, 40], [100, 1], [1448], [60000])
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +182,9 @@ def test_handshakes_show_id_and_address(golden: tuple[list[Packet], list[GoldenS
 
 
 def test_a_layout_can_be_preferred(tmp_path: Path) -> None:
-    ask = wire.encode_message(table.REQUEST_VOTE, {"term": 2, "candidate_id": 1, "disrupt_leader": 1}, layout="c-0.9.15")
+    ask = wire.encode_message(
+        table.REQUEST_VOTE, {"term": 2, "candidate_id": 1, "disrupt_leader": 1}, layout="c-0.9.15"
+    )
     data = wire.encode_handshake("raft", 1, "10.0.0.1:9001") + ask
     path = write(tmp_path / "one.pcap", capture(Connection().whole(data)))
     (newest,) = messages(dissected(path))
@@ -180,7 +197,7 @@ def test_a_layout_can_be_preferred(tmp_path: Path) -> None:
 # --- How a connection is recognised ---
 
 
-def test_nothing_is_recognised_when_the_preference_says_so(tmp_path: Path) -> None:
+def test_nothing_is_recognised_when_the_preference_says_so() -> None:
     off = ("-o", "craft.heuristic:FALSE")
     path = PCAPS / "s1-canon-0.18.1.pcap"
     count = len(messages(dissected(path)))
@@ -195,12 +212,9 @@ def test_nothing_is_recognised_when_the_preference_says_so(tmp_path: Path) -> No
     ids=["by its content", "by its port"],
 )
 def test_what_is_inside_tls_is_what_the_servers_received(options: tuple[str, ...]) -> None:
-    # What the servers received as messages, by their own logs.
     keys = ("-o", f"tls.keylog_file:{PCAPS / 'tls13-cowsql-0.22.1.keys'}")
     found = messages(dissected(PCAPS / "tls13-cowsql-0.22.1.pcap", *keys, *options))
     received = {name: totals["received"] for name, totals in truth("tls13-cowsql-0.22.1")["message_totals"].items()}
-    # Results of votes of a killed server were written, and none received them.
-    received["RequestVoteResult"] = truth("tls13-cowsql-0.22.1")["message_totals"]["RequestVoteResult"]["received"]
     assert Counter(table.MESSAGE_NAMES[record["type"]] for record in found) == received
 
 
@@ -247,27 +261,31 @@ def test_behind_a_hole_messages_are_found_again(tmp_path: Path) -> None:
     packets = captures.packets("s3-cowsql-0.22.1.pcap")
     chance = random.Random(7)
     thin = transformations.numbered(packet for packet in packets if chance.random() > 0.01)
-    shown = dissected(write(tmp_path / "thin.pcap", thin), "-o", "tcp.no_subdissector_on_error:FALSE")
-    sent = Counter(repr(sorted(record["fields"].items())) for record in ours(packets))
-    found = Counter(repr(sorted(record["fields"].items())) for record in messages(shown))
+    path = write(tmp_path / "thin.pcap", thin)
+    shown = dissected(path)
+
+    def said(records: Sequence[dict[str, Any]]) -> Counter[str]:
+        return Counter(repr((record["type"], sorted(record["fields"].items()))) for record in records)
+
+    sent, found = said(ours(packets)), said(messages(shown))
     assert not found - sent  # nothing that nobody sent
     assert found.total() > sent.total() * 0.9
-    assert any(each.item.name == "craft.gap" or each.item.all("craft.gap") for each in shown) or "[sent" in str(shown)
+    assert experts(shown)["craft.gap.note"] > 5
 
 
 def broken_connections() -> list[Packet]:
     """Connections whose messages are damaged in every way that one byte, or the end, can be."""
     chance = random.Random(11)
     frames: list[bytes] = []
-    for number in range(250):
+    for number in range(80):
         stream = GoldenStream(chance.choice(HANDSHAKES), chance.sample(GOLDEN, 6))
         data = bytearray(stream.data[chance.choice((0, 0, len(stream.handshake.data), 3)) :])
         for _ in range(chance.randrange(1, 5)):
             data[chance.randrange(len(data))] = chance.choice((0, 1, 2, 3, 5, 7, 13, 0x7F, 0x80, 0xFF))
         if number % 3 == 0:
             del data[chance.randrange(len(data)) :]
-        client = Address(f"10.0.{number // 200}.{number % 200 + 1}", 40000)
-        sizes = [chance.choice((1, 5, 40, 300, 1448))]
+        client = Address(f"10.0.0.{number + 1}", 40000)
+        sizes = [chance.choice((5, 40, 300, 1448))]
         frames += Connection(client, Address("10.1.0.1", 9001)).whole(bytes(data), sizes)
     return capture(frames, step_ns=1000)
 
@@ -277,7 +295,7 @@ def test_damaged_messages_are_no_error_of_the_dissector(tmp_path: Path, snaplen:
     packets = [packet._replace(data=packet.data[:snaplen]) for packet in broken_connections()]
     path = write(tmp_path / "broken.pcap", packets)
     shown = dissected(path, "-o", "craft.tcp_ports:9001")
-    assert len(messages(shown)) > 100
+    assert len(messages(shown)) > 30
     if snaplen > 1000:
         assert {"craft.malformed", "craft.odd_value", "craft.stale"} <= set(experts(shown))
 
@@ -299,7 +317,7 @@ def test_huge_lengths_wait_for_nothing(tmp_path: Path) -> None:
 
 
 def test_many_entries_do_not_exhaust_the_tree(tmp_path: Path) -> None:
-    entries = [(1, table.COMMAND, b"")] * 60000
+    entries = [(1, table.COMMAND, b"")] * 20000
     append = wire.encode_message(table.APPEND_ENTRIES, {"term": 1}, entries=entries)
     packets = capture(Connection().whole(wire.encode_handshake("raft", 1, "10.0.0.1:9001") + append, [60000]))
     shown = dissected(write(tmp_path / "many.pcap", packets))
@@ -309,14 +327,10 @@ def test_many_entries_do_not_exhaust_the_tree(tmp_path: Path) -> None:
 # --- What is said beside the fields ---
 
 
-def one_connection(tmp_path: Path, *parts: bytes, options: Sequence[str] = ()) -> list[Shown]:
-    data = wire.encode_handshake("raft", 1, "10.0.0.1:9001") + b"".join(parts)
-    return dissected(write(tmp_path / "one.pcap", capture(Connection().whole(data))), *options)
-
-
 def test_expert_infos_name_what_is_odd(tmp_path: Path) -> None:
     vote = wire.encode_message(table.REQUEST_VOTE, {"term": 2, "candidate_id": 1})
     result = wire.encode_message(table.APPEND_ENTRIES_RESULT, {"term": 2, "rejected": 7, "last_log_index": 3})
+    success = wire.encode_message(table.APPEND_ENTRIES_RESULT, {"term": 2, "last_log_index": 3})
     refusal = wire.encode_message(table.REQUEST_VOTE_RESULT, {"term": 2})
     transfer = wire.encode_message(table.TIMEOUT_NOW, {"term": 2})
     cases = {
@@ -325,48 +339,67 @@ def test_expert_infos_name_what_is_odd(tmp_path: Path) -> None:
         transfer: "craft.transfer",
         vote[:1] + b"\1" + vote[2:]: "craft.reserved",
         vote[:-8] + b"\4" + bytes(7): "craft.odd_value",
-        result[:-4] + b"heap": "craft.stale",
-        transfer[:8] + b"\x20" + transfer[9:] + bytes(8): "craft.odd_length",
+        success[:-4] + b"heap": "craft.stale",
+        vote[:8] + b"\x30" + vote[9:] + bytes(8): "craft.odd_length",
         b"\7" + bytes(7) + b"\x08" + bytes(15): "craft.reserved_type",
         vote[:8] + b"\xff" * 8 + vote[16:]: "craft.malformed",
         wire.encode_message(
             table.APPEND_ENTRIES, {"term": 1}, entries=[(1, 1, b"odd"), (1, 1, b"12345678")]
         ): "craft.unaligned",
     }
-    for message, expected in cases.items():
-        shown = one_connection(tmp_path, message, vote)
-        assert experts(shown) == {expected: 1}, titles(shown)
+    frames: list[bytes] = []
+    for number, message in enumerate(cases):
+        client = Address(f"10.0.1.{number + 1}", 40000)
+        frames += Connection(client).whole(wire.encode_handshake("raft", 1, "10.0.0.1:9001") + message + vote)
+    shown = dissected(write(tmp_path / "odd.pcap", capture(frames)))
+    for number, expected in enumerate(cases.values()):
+        assert experts(each for each in shown if each.stream == number) == {expected: 1}
 
 
 def test_results_are_linked_with_their_requests() -> None:
-    # In this capture every request is answered before the next one to the same server.
     shown = dissected(PCAPS / "s1-canon-0.18.1.pcap", "-2")
-    links = {each.frame: each.item for each in shown}
+    results = {(each.frame, each.item.number("craft.response_to")): each.item for each in shown
+               if each.item.text("craft.response_to")}  # fmt: skip
     requests = [each for each in shown if each.item.text("craft.response_in")]
-    results = [each for each in shown if each.item.text("craft.response_to")]
-    assert len(requests) == len(results) > 150
+    answers = {table.APPEND_ENTRIES: table.APPEND_ENTRIES_RESULT, table.REQUEST_VOTE: table.REQUEST_VOTE_RESULT}
+    # Two votes, and all appends were answered: the servers logged as many results as requests.
+    assert len(requests) == sum(each.item.text("craft.type") in {str(kind) for kind in answers} for each in shown)
     for request in requests:
-        frame = request.item.number("craft.response_in")
-        result = links[frame]
-        assert result.number("craft.response_to") == request.frame
+        result = results[request.item.number("craft.response_in"), request.frame]
+        assert result.number("craft.type") == answers[request.item.number("craft.type")]
         assert result.number("craft.sender_id") == request.item.number("craft.receiver_id")
         assert result.number("craft.receiver_id") == request.item.number("craft.sender_id")
-        wanted = {table.APPEND_ENTRIES: table.APPEND_ENTRIES_RESULT, table.REQUEST_VOTE: table.REQUEST_VOTE_RESULT}
-        assert result.number("craft.type") == wanted[request.item.number("craft.type")]
+
+
+@pytest.mark.parametrize("file", ["s1-cowsql-0.20.0.pcap", "s6-canon-0.18.1.pcap", "s4-ipv6-cowsql-0.22.1.pcap"])
+def test_response_times_are_those_of_the_analysis(file: str) -> None:
+    times: dict[tuple[object, object], list[float]] = {}
+    shown = dissected(PCAPS / file, "-2")
+    snapshots = {each.frame for each in shown if each.item.text("craft.type") == str(table.INSTALL_SNAPSHOT)}
+    for each in shown:
+        seconds = each.item.text("craft.response_time")
+        is_append = each.item.text("craft.type") == str(table.APPEND_ENTRIES_RESULT)
+        if seconds and is_append and each.item.number("craft.response_to") not in snapshots:
+            pair = each.item.number("craft.receiver_id"), each.item.number("craft.sender_id")
+            times.setdefault(pair, []).append(float(seconds))
+    (cluster,) = analyze(PCAPS / file).clusters
+    assert len(cluster.replication) >= 2
+    for fact in cluster.replication:
+        measured, expected = times.pop((fact.leader, fact.follower)), fact.ack_seconds
+        assert expected is not None
+        assert len(measured) == expected.samples
+        assert (min(measured), max(measured)) == pytest.approx((expected.min, expected.max), abs=1e-8)
+    assert not times
 
 
 def test_the_packet_list_names_every_message_of_a_frame(tmp_path: Path) -> None:
     parts = [wire.encode_message(table.TIMEOUT_NOW, {"term": term}) for term in (2, 3, 4)]
     data = wire.encode_handshake("raft", 1, "10.0.0.1:9001") + b"".join(parts)
     path = write(tmp_path / "one.pcap", capture(Connection().whole(data)))
-    output = tshark(*script(), "-r", str(path), "-T", "fields", "-e", "_ws.col.Info", "-Y", "craft")
+    output = tshark(
+        "-X", f"lua_script:{wireshark.path()}", "-r", str(path), "-T", "fields", "-e", "_ws.col.Info", "-Y", "craft"
+    )
     assert output.strip() == (
         "Handshake (raft) server 1 at 10.0.0.1:9001; TimeoutNow term 2 last 0/0; TimeoutNow term 3 last 0/0; "
         "TimeoutNow term 4 last 0/0"
     )
-
-
-def script() -> tuple[str, str]:
-    from raft_dissect import wireshark
-
-    return "-X", f"lua_script:{wireshark.path()}"

@@ -1,4 +1,4 @@
-"""The parts of the Wireshark dissector that need no Wireshark, in every Lua that Wireshark has had: they say what wire says."""
+"""The parts of the Wireshark dissector that need no Wireshark say what `wire` says, in every Lua that it may run on."""
 
 from __future__ import annotations
 
@@ -94,6 +94,14 @@ def test_every_field_of_the_wire_table_has_a_filter() -> None:
 # --- The same bytes say the same to both ---
 
 
+def answer(function: Callable[..., Any], *arguments: Any) -> tuple[Any, bytes | None]:
+    """What a function returns, or None and what it finds malformed."""
+    try:
+        return function(*arguments), None
+    except wire.MalformedError as error:
+        return None, error.detail.encode()
+
+
 @st.composite
 def headers(draw: st.DrawFn) -> tuple[wire.Preamble, bytes]:
     """A preamble and its header: those of a golden vector, most of them with some bytes changed, cut or added."""
@@ -133,13 +141,11 @@ def test_payload_and_layouts_of_a_header_are_the_same(version: str, case: tuple[
     preamble, header = case
     if preamble.type not in table.MESSAGE_NAMES:
         return
-    found = call(version, "payload_length", preamble.type, header)
-    try:
-        assert found == (float(wire.payload_length(preamble.type, header)),)
-    except wire.MalformedError as error:
-        assert found[0] is None
-        if len(header) >= SNAPSHOT_HEAD:
-            assert found[1].decode() == error.detail
+    length, detail = answer(wire.payload_length, preamble.type, header)
+    found = (*call(version, "payload_length", preamble.type, header), None)
+    assert found[0] == (None if length is None else float(length))
+    if len(header) >= SNAPSHOT_HEAD:
+        assert found[1] == detail
     if len(header) < preamble.header_length:
         return
     labels = call(version, "layouts_of", preamble.type, preamble.version, preamble.header_length, header)[0]
@@ -155,10 +161,9 @@ def test_configurations_are_the_same(version: str, data: bytes, draw: st.DataObj
     cut = bytes(changed[: draw.draw(st.integers(0, len(changed)))])
     for each in (bytes(changed), cut):
         found = call(version, "configuration_in", each)
-        try:
-            servers = wire.decode_configuration(each)
-        except wire.MalformedError as error:
-            assert found == (None, error.detail.encode())
+        servers, detail = answer(wire.decode_configuration, each)
+        if servers is None:
+            assert found == (None, detail)
             continue
         of_lua = [found[0][number] for number in range(1, len(servers) + 1)]
         assert [wire.printable(bytes(server[b"text"])) for server in of_lua] == [server.address for server in servers]

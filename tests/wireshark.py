@@ -85,40 +85,65 @@ def tshark(*arguments: str) -> str:
 def dissected(path: Path | str, *options: str) -> list[Shown]:
     """Everything that the dissector shows of a capture."""
     script = f"lua_script:{SCRIPT}"
-    output = tshark("-X", script, "-r", str(path), *(() if "-2" in options else ("-Y", "craft")), "-T", "pdml", "-J", "craft tcp", *options)
+    output = tshark(
+        "-X",
+        script,
+        "-r",
+        str(path),
+        *(() if "-2" in options else ("-Y", "craft")),
+        "-T",
+        "pdml",
+        "-J",
+        "craft tcp",
+        *options,
+    )
     return list(_read(output))
 
 
 def _read(output: str) -> Iterator[Shown]:
-    frame = stream = -1
-    path: list[tuple[int, Node]] = []
-    found: list[Node] = []
+    packet = _Packet()
     for line in output.splitlines():
         if line == "</packet>":
-            yield from (Shown(frame, stream, item) for item in found)
-            found.clear()
-            continue
-        match = _LINE.match(line)
-        if match is None:
-            continue
+            yield from packet.shown()
+            packet = _Packet()
+        elif match := _LINE.match(line):
+            packet.take(match)
+
+
+class _Packet:
+    """Takes the lines of one packet."""
+
+    def __init__(self) -> None:
+        self._frame = self._stream = -1
+        self._path: list[tuple[int, Node]] = []
+        self._found: list[Node] = []
+
+    def take(self, match: re.Match[str]) -> None:
         name = match["name"]
         if name == "num":
-            frame = int(re.findall(r' show="(\d+)"', line)[0])
+            self._frame = int(match["show"] or re.findall(r' show="(\d+)"', match[0])[0])
         elif name == "tcp.stream":
-            stream = int(match["show"])
-        if not name.startswith("craft") and not name.startswith("_ws.expert"):
-            continue
+            self._stream = int(match["show"])
+        if match["tag"] == "proto":
+            self._path.clear()
+        if name.startswith(("craft", "_ws.expert")):
+            self._add(match, len(match["indent"]))
+
+    def _add(self, match: re.Match[str], depth: int) -> None:
         value = match["value"] or ""
         data = bytes.fromhex(value) if re.fullmatch(r"(?:[0-9a-f]{2})*", value) else b""
-        node = Node(name, html.unescape(match["title"] or ""), html.unescape(match["show"] or ""), data, [])
-        depth = len(match["indent"])
-        while path and path[-1][0] >= depth:
-            path.pop()
+        node = Node(match["name"], html.unescape(match["title"] or ""), html.unescape(match["show"] or ""), data, [])
+        while self._path and self._path[-1][0] >= depth:
+            self._path.pop()
         if match["tag"] == "proto":
-            found.append(node)
-        elif path:
-            path[-1][1].children.append(node)
-        path.append((depth, node))
+            self._found.append(node)
+        elif self._path:
+            self._path[-1][1].children.append(node)
+        self._path.append((depth, node))
+
+    def shown(self) -> Iterator[Shown]:
+        for item in self._found:
+            yield Shown(self._frame, self._stream, item)
 
 
 def messages(shown: Sequence[Shown]) -> list[dict[str, Any]]:
@@ -127,9 +152,10 @@ def messages(shown: Sequence[Shown]) -> list[dict[str, Any]]:
 
 
 _NOT_OWN = {
-    "type", "version", "header_length", "conf_length", "data_length", "layouts", "dialect", "payload_length", "sender_id",
-    "receiver_id", "response_in", "response_to", "response_time", "partial", "extra", "data", "entry", "configuration",
-    "trailer", "flags", "reserved", "reserved1", "reserved2", "preamble.reserved1", "preamble.reserved2",
+    "type", "version", "header_length", "conf_length", "data_length", "layouts", "dialect", "payload_length",
+    "sender_id", "receiver_id", "response_in", "response_to", "response_time", "partial", "extra", "data", "entry",
+    "configuration", "trailer", "flags", "reserved", "reserved1", "reserved2", "preamble.reserved1",
+    "preamble.reserved2",
 }  # fmt: skip
 """Fields that have a place of their own in a record, or none."""
 
@@ -285,7 +311,7 @@ def ordered(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def assert_same(path: Path, packets: Sequence[Packet], *options: str, in_order: bool = False) -> list[Shown]:
-    """tshark shows the messages that the stream engine finds, field by field; returns all that it shows."""
+    """See that tshark shows the messages that the stream engine finds, field by field; returns all that it shows."""
     shown = dissected(path, *OUT_OF_ORDER, *options)
     theirs, expected = ordered(messages(shown)), ordered(ours(packets, in_order=in_order))
     for found, wanted in zip(theirs, expected, strict=False):

@@ -535,6 +535,39 @@ local FIELDS = {
     meaning = "frame that has the header of the message that goes on here" },
 }
 
+local EXPERTS = {
+  { name = "craft.malformed", key = "malformed", group = "MALFORMED",
+    severity = "ERROR", meaning = "What no release writes like this" },
+  { name = "craft.malformed_handshake", key = "refused_handshake", group = "MALFORMED",
+    severity = "ERROR", meaning = "A handshake that no server takes" },
+  { name = "craft.rejection", key = "rejected", group = "RESPONSE_CODE",
+    severity = "WARN", meaning = "The follower rejects entries or a snapshot" },
+  { name = "craft.refusal", key = "not_granted", group = "RESPONSE_CODE",
+    severity = "NOTE", meaning = "The vote is not granted" },
+  { name = "craft.stale", key = "stale", group = "SECURITY",
+    severity = "CHAT", meaning = "Unused bytes that carry memory of the sender" },
+  { name = "craft.reserved", key = "reserved", group = "PROTOCOL",
+    severity = "WARN", meaning = "Reserved bytes of the preamble that are not zero" },
+  { name = "craft.reserved_type", key = "reserved_type", group = "UNDECODED",
+    severity = "WARN", meaning = "A type of message that no release sends" },
+  { name = "craft.odd_length", key = "odd_length", group = "PROTOCOL",
+    severity = "WARN", meaning = "A header of a length that no release writes" },
+  { name = "craft.odd_value", key = "odd_value", group = "PROTOCOL",
+    severity = "WARN", meaning = "A value that no release writes" },
+  { name = "craft.unaligned", key = "unaligned", group = "PROTOCOL",
+    severity = "WARN", meaning = "Receivers take the entries behind this one from the wrong place" },
+  { name = "craft.partial.note", key = "partial", group = "REASSEMBLE",
+    severity = "NOTE", meaning = "The message is not all here" },
+  { name = "craft.gap.note", key = "gap", group = "SEQUENCE",
+    severity = "WARN", meaning = "Bytes are missing before this segment" },
+  { name = "craft.passed_over.note", key = "passed_over", group = "SEQUENCE",
+    severity = "NOTE", meaning = "Bytes were passed over before this message, since framing was lost" },
+  { name = "craft.transfer", key = "transfer", group = "SEQUENCE",
+    severity = "CHAT", meaning = "The leader hands its leadership over" },
+  { name = "craft.many", key = "many", group = "UNDECODED",
+    severity = "NOTE", meaning = "More entries or servers than the tree can hold" },
+}
+
 -- Integers in strings of bytes. Places count from 0. A number of 64 bits is exact up to 2^53 only, so what is shown of
 -- one is taken from its bytes, and what is compared is compared in two halves.
 
@@ -619,34 +652,16 @@ do
   craft.fields = all
 end
 
-local group, severity = expert.group, expert.severity
-local E = {
-  malformed = ProtoExpert.new("craft.malformed", "What no release writes like this", group.MALFORMED, severity.ERROR),
-  refused_handshake = ProtoExpert.new("craft.malformed_handshake", "A handshake that no server takes", group.MALFORMED,
-    severity.ERROR),
-  rejected = ProtoExpert.new("craft.rejection", "The follower rejects the entries", group.RESPONSE_CODE, severity.WARN),
-  not_granted = ProtoExpert.new("craft.refusal", "The vote is not granted", group.RESPONSE_CODE, severity.NOTE),
-  stale = ProtoExpert.new("craft.stale", "Unused bytes that carry memory of the sender", group.SECURITY, severity.CHAT),
-  reserved = ProtoExpert.new("craft.reserved", "Reserved bytes that are not zero", group.PROTOCOL, severity.WARN),
-  reserved_type = ProtoExpert.new("craft.reserved_type", "A type that no release sends", group.UNDECODED, severity.WARN),
-  odd_length = ProtoExpert.new("craft.odd_length", "A header of a length that no release writes", group.PROTOCOL,
-    severity.WARN),
-  odd_value = ProtoExpert.new("craft.odd_value", "A value that no release writes", group.PROTOCOL, severity.WARN),
-  unaligned = ProtoExpert.new("craft.unaligned", "Receivers take the entries behind this one from the wrong place",
-    group.PROTOCOL, severity.WARN),
-  partial = ProtoExpert.new("craft.partial.note", "The message is not all here", group.REASSEMBLE, severity.NOTE),
-  gap = ProtoExpert.new("craft.gap.note", "Bytes are missing from the capture", group.SEQUENCE, severity.WARN),
-  passed_over = ProtoExpert.new("craft.passed_over.note", "Framing was lost", group.SEQUENCE, severity.NOTE),
-  transfer = ProtoExpert.new("craft.transfer", "The leader hands its leadership over", group.SEQUENCE, severity.CHAT),
-  many = ProtoExpert.new("craft.many", "More than the tree can hold", group.UNDECODED, severity.NOTE),
-}
+local E = {} -- the expert infos
 do
   local all = {}
-  for _, each in pairs(E) do all[#all + 1] = each end
+  for place, each in ipairs(EXPERTS) do
+    E[each.key] = ProtoExpert.new(each.name, each.meaning, expert.group[each.group], expert.severity[each.severity])
+    all[place] = E[each.key]
+  end
   craft.experts = all
 end
 
-local NEWEST = "newest"
 local LAYOUT_CHOICES = { { 0, "the newest that fits", 0 } }
 for place, label in ipairs(LAYOUTS) do LAYOUT_CHOICES[place + 1] = { place, label, place } end
 
@@ -1718,7 +1733,7 @@ end
 
 -- The tree of a packet: every field of what was found in it.
 
-local MOST_ITEMS = 300000 -- of one packet; Wireshark gives a packet up at a million
+local MOST_ITEMS = 100000 -- of one packet; Wireshark gives a packet up at a million
 local SHOW = {} -- by what was found
 local WIDE = {} -- fields of 64 bits in Wireshark, which some layouts write with fewer
 
@@ -2008,8 +2023,11 @@ function SHOW.passed(page, unit)
 end
 
 function SHOW.gap(page, unit)
-  local item = add_generated(page, page.tree, "craft.gap", UInt64.new(unit.missing))
-  item:add_proto_expert_info(E.gap, count(unit.missing) .. " bytes are missing before this segment")
+  local item = page.tree:add(craft, range(page, 0, 1))
+  add_generated(page, item, "craft.gap", UInt64.new(unit.missing))
+  item:add_proto_expert_info(E.gap, count(unit.missing) .. " bytes are missing before this segment, or come later: see the "
+    .. "preference tcp.reassemble_out_of_order")
+  item:set_text("C-Raft, " .. count(unit.missing) .. " bytes are missing before this segment")
 end
 
 function SHOW.payload(page, unit)
@@ -2099,8 +2117,9 @@ end
 -- Whether a direction begins with these bytes; where TCP's numbers are not known they must say it themselves.
 local function is_first(segment, look)
   if segment.seq then return origin(segment) == look.position end
-  local kind = recognise(look.bytes(0, LARGEST_HTTP_HEAD), look.cut)
-  return kind ~= "unknown" and kind ~= "more"
+  local s = look.bytes(0, LARGEST_HTTP_HEAD)
+  local kind = recognise(s, look.cut)
+  return kind ~= "unknown" and (kind ~= "more" or #s >= 8 and is_protocol(s))
 end
 
 local function new_look(tvb, pinfo, direction, segment)

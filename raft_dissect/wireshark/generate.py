@@ -1,7 +1,7 @@
 """Make the Wireshark dissector, craft.lua: the tables of it from the wire table, the rest from the parts in lua/.
 
-    python -m raft_dissect.wireshark.generate            write craft.lua
-    python -m raft_dissect.wireshark.generate --check    exit with 1 if it is not what would be written
+python -m raft_dissect.wireshark.generate            write craft.lua
+python -m raft_dissect.wireshark.generate --check    exit with 1 if it is not what would be written
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-
 
 from raft_dissect.wire import table
 
@@ -61,6 +60,18 @@ class Filter(NamedTuple):
         return self.title or self.name.rpartition(".")[2].replace("_", " ").capitalize().replace("Id", "ID")
 
 
+class Expert(NamedTuple):
+    """One remark, Wireshark's expert info."""
+
+    name: str
+    """As display filters spell it."""
+    key: str
+    """What the parts in lua/ call it."""
+    group: str
+    severity: str
+    meaning: str
+
+
 GENERATED = (
     Filter("craft.layouts", "string", "labels of the layouts that can have written the message", "every message"),
     Filter("craft.dialect", "string", "canonical or cowsql, where the two write different bytes", "every message"),
@@ -93,6 +104,27 @@ GENERATED = (
     Filter("craft.payload_of", "framenum", "frame that has the header of the message that goes on here", "payload"),
 )
 """What the dissector says beside the fields of the wire table."""
+
+EXPERTS = (
+    Expert("craft.malformed", "malformed", "malformed", "error", "What no release writes like this"),
+    Expert("craft.malformed_handshake", "refused_handshake", "malformed", "error", "A handshake that no server takes"),
+    Expert("craft.rejection", "rejected", "response_code", "warn", "The follower rejects entries or a snapshot"),
+    Expert("craft.refusal", "not_granted", "response_code", "note", "The vote is not granted"),
+    Expert("craft.stale", "stale", "security", "chat", "Unused bytes that carry memory of the sender"),
+    Expert("craft.reserved", "reserved", "protocol", "warn", "Reserved bytes of the preamble that are not zero"),
+    Expert("craft.reserved_type", "reserved_type", "undecoded", "warn", "A type of message that no release sends"),
+    Expert("craft.odd_length", "odd_length", "protocol", "warn", "A header of a length that no release writes"),
+    Expert("craft.odd_value", "odd_value", "protocol", "warn", "A value that no release writes"),
+    Expert("craft.unaligned", "unaligned", "protocol", "warn",
+           "Receivers take the entries behind this one from the wrong place"),
+    Expert("craft.partial.note", "partial", "reassemble", "note", "The message is not all here"),
+    Expert("craft.gap.note", "gap", "sequence", "warn", "Bytes are missing before this segment"),
+    Expert("craft.passed_over.note", "passed_over", "sequence", "note",
+           "Bytes were passed over before this message, since framing was lost"),
+    Expert("craft.transfer", "transfer", "sequence", "chat", "The leader hands its leadership over"),
+    Expert("craft.many", "many", "undecoded", "note", "More entries or servers than the tree can hold"),
+)  # fmt: skip
+"""What the dissector remarks."""
 
 _GENERATED_NAMES: Mapping[str, tuple[str, Mapping[int, str]]] = {
     "craft.client": _NAMES["craft.handshake.type"],
@@ -162,6 +194,11 @@ def filters() -> list[Filter]:
         kind = _type_of([field for _, field in places])
         found.append(Filter(name, kind, "; or ".join(meanings_of), ", ".join(wheres)))
     return [*found, *GENERATED]
+
+
+def experts() -> tuple[Expert, ...]:
+    """All remarks."""
+    return EXPERTS
 
 
 # Lua's spelling
@@ -238,6 +275,16 @@ def _filters() -> str:
     return "\n".join([*lines, "}\n"])
 
 
+def _experts() -> str:
+    lines = ["local EXPERTS = {"]
+    for each in EXPERTS:
+        lines.append(
+            f"  {{ name = {_quoted(each.name)}, key = {_quoted(each.key)}, group = {_quoted(each.group.upper())},"
+        )
+        lines.append(f"    severity = {_quoted(each.severity.upper())}, meaning = {_quoted(each.meaning)} }},")
+    return "\n".join([*lines, "}\n"])
+
+
 def tables() -> str:
     """The wire table in Lua."""
     constants = {
@@ -276,7 +323,7 @@ def tables() -> str:
     ):
         parts.append(_structure(name, prefix, fields))
     parts.append(_messages())
-    parts.append(_filters())
+    parts += [_filters(), _experts()]
     return "\n".join(parts)
 
 

@@ -88,12 +88,14 @@ def _check_version(tshark: str) -> None:
 
 
 def _problem(tshark: str) -> str | None:
-    """Why tshark does not know the protocol; None if it does. It ends with 0 even where a script is broken."""
+    """Why tshark does not load the script; None if it does. It ends with 0 even where a script is broken."""
     run = _run(tshark, "-G", "protocols")
+    complaints = [line.strip() for line in run.stderr.splitlines() if SCRIPT.name in line]
+    if complaints:
+        return complaints[0]
     if any(line.split("\t")[-1] == "craft" for line in run.stdout.splitlines()):
         return None
-    complaints = [line for line in run.stderr.splitlines() if "Lua" in line]
-    return complaints[0] if complaints else "are Lua scripts switched off (disable_lua in init.lua, or for root)?"
+    return "are Lua scripts switched off (disable_lua in init.lua, or for root)?"
 
 
 def _run(tshark: str, *arguments: str) -> subprocess.CompletedProcess[str]:

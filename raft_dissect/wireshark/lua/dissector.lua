@@ -73,8 +73,9 @@ end
 -- Whether a direction begins with these bytes; where TCP's numbers are not known they must say it themselves.
 local function is_first(segment, look)
   if segment.seq then return origin(segment) == look.position end
-  local kind = recognise(look.bytes(0, LARGEST_HTTP_HEAD), look.cut)
-  return kind ~= "unknown" and kind ~= "more"
+  local s = look.bytes(0, LARGEST_HTTP_HEAD)
+  local kind = recognise(s, look.cut)
+  return kind ~= "unknown" and (kind ~= "more" or #s >= 8 and is_protocol(s))
 end
 
 local function new_look(tvb, pinfo, direction, segment)

@@ -33,34 +33,16 @@ do
   craft.fields = all
 end
 
-local group, severity = expert.group, expert.severity
-local E = {
-  malformed = ProtoExpert.new("craft.malformed", "What no release writes like this", group.MALFORMED, severity.ERROR),
-  refused_handshake = ProtoExpert.new("craft.malformed_handshake", "A handshake that no server takes", group.MALFORMED,
-    severity.ERROR),
-  rejected = ProtoExpert.new("craft.rejection", "The follower rejects the entries", group.RESPONSE_CODE, severity.WARN),
-  not_granted = ProtoExpert.new("craft.refusal", "The vote is not granted", group.RESPONSE_CODE, severity.NOTE),
-  stale = ProtoExpert.new("craft.stale", "Unused bytes that carry memory of the sender", group.SECURITY, severity.CHAT),
-  reserved = ProtoExpert.new("craft.reserved", "Reserved bytes that are not zero", group.PROTOCOL, severity.WARN),
-  reserved_type = ProtoExpert.new("craft.reserved_type", "A type that no release sends", group.UNDECODED, severity.WARN),
-  odd_length = ProtoExpert.new("craft.odd_length", "A header of a length that no release writes", group.PROTOCOL,
-    severity.WARN),
-  odd_value = ProtoExpert.new("craft.odd_value", "A value that no release writes", group.PROTOCOL, severity.WARN),
-  unaligned = ProtoExpert.new("craft.unaligned", "Receivers take the entries behind this one from the wrong place",
-    group.PROTOCOL, severity.WARN),
-  partial = ProtoExpert.new("craft.partial.note", "The message is not all here", group.REASSEMBLE, severity.NOTE),
-  gap = ProtoExpert.new("craft.gap.note", "Bytes are missing from the capture", group.SEQUENCE, severity.WARN),
-  passed_over = ProtoExpert.new("craft.passed_over.note", "Framing was lost", group.SEQUENCE, severity.NOTE),
-  transfer = ProtoExpert.new("craft.transfer", "The leader hands its leadership over", group.SEQUENCE, severity.CHAT),
-  many = ProtoExpert.new("craft.many", "More than the tree can hold", group.UNDECODED, severity.NOTE),
-}
+local E = {} -- the expert infos
 do
   local all = {}
-  for _, each in pairs(E) do all[#all + 1] = each end
+  for place, each in ipairs(EXPERTS) do
+    E[each.key] = ProtoExpert.new(each.name, each.meaning, expert.group[each.group], expert.severity[each.severity])
+    all[place] = E[each.key]
+  end
   craft.experts = all
 end
 
-local NEWEST = "newest"
 local LAYOUT_CHOICES = { { 0, "the newest that fits", 0 } }
 for place, label in ipairs(LAYOUTS) do LAYOUT_CHOICES[place + 1] = { place, label, place } end
 

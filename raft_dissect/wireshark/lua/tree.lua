@@ -1,6 +1,6 @@
 -- The tree of a packet: every field of what was found in it.
 
-local MOST_ITEMS = 300000 -- of one packet; Wireshark gives a packet up at a million
+local MOST_ITEMS = 100000 -- of one packet; Wireshark gives a packet up at a million
 local SHOW = {} -- by what was found
 local WIDE = {} -- fields of 64 bits in Wireshark, which some layouts write with fewer
 
@@ -290,8 +290,11 @@ function SHOW.passed(page, unit)
 end
 
 function SHOW.gap(page, unit)
-  local item = add_generated(page, page.tree, "craft.gap", UInt64.new(unit.missing))
-  item:add_proto_expert_info(E.gap, count(unit.missing) .. " bytes are missing before this segment")
+  local item = page.tree:add(craft, range(page, 0, 1))
+  add_generated(page, item, "craft.gap", UInt64.new(unit.missing))
+  item:add_proto_expert_info(E.gap, count(unit.missing) .. " bytes are missing before this segment, or come later: see the "
+    .. "preference tcp.reassemble_out_of_order")
+  item:set_text("C-Raft, " .. count(unit.missing) .. " bytes are missing before this segment")
 end
 
 function SHOW.payload(page, unit)
