@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -403,3 +404,18 @@ def test_the_packet_list_names_every_message_of_a_frame(tmp_path: Path) -> None:
         "Handshake (raft) server 1 at 10.0.0.1:9001; TimeoutNow term 2 last 0/0; TimeoutNow term 3 last 0/0; "
         "TimeoutNow term 4 last 0/0"
     )
+
+
+def test_the_filters_of_the_documentation_are_filters() -> None:
+    page = (PCAPS.parent / "docs" / "wireshark.md").read_text()
+    rows = re.findall(r"^\| `([^`]*craft[^`]*)` \| ", page, re.MULTILINE)
+    filters = [
+        row
+        for row in rows
+        if row not in {f"craft.{name}" for name in ("tcp_ports", "tls_ports", "heuristic", "largest", "layout")}
+    ]
+    assert len(filters) > 60
+    # One that tshark does not know is an error.
+    either = " or ".join(f"({each})" for each in filters)
+    found = tshark("-X", f"lua_script:{wireshark.path()}", "-r", str(PCAPS / "odd100-canon-0.9.0.pcap"), "-Y", either)
+    assert len(found.splitlines()) > 10

@@ -411,7 +411,7 @@ local FIELDS = {
     meaning = "term of that entry" },
   { name = "craft.leader_commit", type = "uint64", title = "Leader commit",
     meaning = "the leader's commit index" },
-  { name = "craft.n_entries", type = "uint64", title = "N entries",
+  { name = "craft.n_entries", type = "uint64", title = "Number of entries",
     meaning = "number of entries; 0 in a heartbeat" },
   { name = "craft.trailer", type = "bytes", title = "Trailer",
     meaning = "never written by canonical releases, so stale memory; receivers ignore it" },
@@ -425,7 +425,7 @@ local FIELDS = {
     meaning = "free preallocated log space on disk in KiB, modulo 65536" },
   { name = "craft.reserved", type = "bytes", title = "Reserved",
     meaning = "always 0" },
-  { name = "craft.candidate_id", type = "uint64", title = "Candidate id",
+  { name = "craft.candidate_id", type = "uint64", title = "Candidate ID",
     meaning = "id of the server that asks for the vote" },
   { name = "craft.last_log_term", type = "uint64", title = "Last log term",
     meaning = "term of that entry" },
@@ -461,7 +461,7 @@ local FIELDS = {
     meaning = "size in bytes of the entry's data in the payload" },
   { name = "craft.configuration.format", type = "uint8", title = "Format",
     meaning = "always 1" },
-  { name = "craft.configuration.n_servers", type = "uint64", title = "N servers",
+  { name = "craft.configuration.n_servers", type = "uint64", title = "Number of servers",
     meaning = "number of servers that follow; not aligned" },
   { name = "craft.server.id", type = "uint64", title = "ID",
     meaning = "the server's id, never 0; not aligned" },
@@ -493,9 +493,9 @@ local FIELDS = {
     meaning = "bytes that follow the header" },
   { name = "craft.partial", type = "bool", title = "Partial",
     meaning = "whether the message goes on where it cannot be seen" },
-  { name = "craft.sender_id", type = "uint64", title = "Sender id",
+  { name = "craft.sender_id", type = "uint64", title = "Sender ID",
     meaning = "id of the server that sent the message, from its handshake" },
-  { name = "craft.receiver_id", type = "uint64", title = "Receiver id",
+  { name = "craft.receiver_id", type = "uint64", title = "Receiver ID",
     meaning = "id of the server that listens at the message's destination, from its own handshake" },
   { name = "craft.response_in", type = "framenum", title = "Response in",
     meaning = "frame of the result of this request" },
@@ -1893,6 +1893,7 @@ local function add_about(page, item, message, form, h)
   if receiver then
     add_generated(page, item, "craft.receiver_id", UInt64.new(u32(receiver, 0), u32(receiver, 4)))
   end
+  if message.partial then add_generated(page, item, "craft.partial", true) end
   if message.response then add_generated(page, item, "craft.response_in", message.response.frame) end
   if message.request then
     add_generated(page, item, "craft.response_to", message.request.frame)
@@ -2308,4 +2309,4 @@ local function messages_by_type()
   retap_packets()
 end
 
-if gui_enabled() then register_menu("C-Raft/Messages by type", messages_by_type, MENU_STAT_UNSORTED) end
+if gui_enabled() then register_menu("C-Raft messages by type", messages_by_type, MENU_STAT_UNSORTED) end

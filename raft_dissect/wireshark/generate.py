@@ -57,7 +57,10 @@ class Filter(NamedTuple):
     @property
     def label(self) -> str:
         """The field's name for people."""
-        return self.title or self.name.rpartition(".")[2].replace("_", " ").capitalize().replace("Id", "ID")
+        words = self.name.rpartition(".")[2].replace("_", " ").split()
+        words = ["number", "of", *words[1:]] if words[0] == "n" else words
+        spelled = ["ID" if word == "id" else word for word in words]
+        return self.title or " ".join([spelled[0][0].upper() + spelled[0][1:], *spelled[1:]])
 
 
 class Expert(NamedTuple):

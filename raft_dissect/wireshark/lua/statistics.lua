@@ -32,4 +32,4 @@ local function messages_by_type()
   retap_packets()
 end
 
-if gui_enabled() then register_menu("C-Raft/Messages by type", messages_by_type, MENU_STAT_UNSORTED) end
+if gui_enabled() then register_menu("C-Raft messages by type", messages_by_type, MENU_STAT_UNSORTED) end

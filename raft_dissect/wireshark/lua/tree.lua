@@ -160,6 +160,7 @@ local function add_about(page, item, message, form, h)
   if receiver then
     add_generated(page, item, "craft.receiver_id", UInt64.new(u32(receiver, 0), u32(receiver, 4)))
   end
+  if message.partial then add_generated(page, item, "craft.partial", true) end
   if message.response then add_generated(page, item, "craft.response_in", message.response.frame) end
   if message.request then
     add_generated(page, item, "craft.response_to", message.request.frame)
