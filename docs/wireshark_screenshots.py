@@ -73,10 +73,8 @@ def shoot(name: str, window: str = "root") -> None:
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / "whole.png"
         subprocess.run(["import", "-window", window, str(whole)], check=True)
-        subprocess.run(
-            ["convert", str(whole), "-strip", "+dither", "-colors", "64", "-define", "png:compression-level=9", str(target)],
-            check=True,
-        )  # fmt: skip
+        few = ["-strip", "+dither", "-colors", "64", "-define", "png:compression-level=9"]
+        subprocess.run(["convert", str(whole), *few, str(target)], check=True)
     size = target.stat().st_size
     if size > LARGEST:
         sys.exit(f"{name}: {size:,} bytes are too many")

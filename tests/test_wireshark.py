@@ -317,6 +317,26 @@ def test_huge_lengths_wait_for_nothing(tmp_path: Path) -> None:
         assert shown.frame == 4
 
 
+def test_of_a_message_that_is_too_large_the_beginning_is_shown_and_what_follows_it(tmp_path: Path) -> None:
+    server = wire.Server(1, "10.0.0.1:9001", table.VOTER)
+    fields = {"term": 2, "last_index": 5, "last_term": 1}
+    snapshot = wire.encode_message(table.INSTALL_SNAPSHOT, fields, configuration=[server], data=bytes(3 << 20))
+    vote = wire.encode_message(table.REQUEST_VOTE, {"term": 3, "candidate_id": 1})
+    data = wire.encode_handshake("raft", 1, "10.0.0.1:9001") + snapshot + vote + vote
+    packets = capture(Connection().whole(data, [40000]))
+    path = write(tmp_path / "large.pcap", packets)
+    shown = dissected(path, "-o", "craft.largest:1")
+    found = messages(shown)
+    assert [record["type"] for record in found] == [table.INSTALL_SNAPSHOT, table.REQUEST_VOTE, table.REQUEST_VOTE]
+    assert [record["frame"] for record in found] == [4, *[ours(packets)[-1]["frame"]] * 2]
+    assert experts(shown)["craft.partial.note"] == 1
+    payload = [each for each in shown if each.item.text("craft.payload_of")]
+    assert {each.item.number("craft.payload_of") for each in payload} == {4}
+    assert [each.frame for each in payload] == list(range(5, found[-1]["frame"] + 1))
+    (whole, *_) = messages(dissected(path))
+    assert len(whole["data"]) == 3 << 20
+
+
 def test_many_entries_do_not_exhaust_the_tree(tmp_path: Path) -> None:
     entries = [(1, table.COMMAND, b"")] * 20000
     append = wire.encode_message(table.APPEND_ENTRIES, {"term": 1}, entries=entries)
@@ -372,25 +392,30 @@ def test_results_are_linked_with_their_requests() -> None:
         assert result.number("craft.receiver_id") == request.item.number("craft.sender_id")
 
 
-@pytest.mark.parametrize("file", ["s1-cowsql-0.20.0.pcap", "s6-canon-0.18.1.pcap", "s4-ipv6-cowsql-0.22.1.pcap"])
+@pytest.mark.parametrize(
+    "file", ["lo-cowsql-0.22.1.pcap", "s4-ipv6-cowsql-0.22.1.pcap", "s9-canon0.18.1+cowsql0.22.1.pcap"]
+)
 def test_response_times_are_those_of_the_analysis(file: str) -> None:
     times: dict[tuple[object, object], list[float]] = {}
-    shown = dissected(PCAPS / file, "-2")
-    snapshots = {each.frame for each in shown if each.item.text("craft.type") == str(table.INSTALL_SNAPSHOT)}
-    for each in shown:
-        seconds = each.item.text("craft.response_time")
-        is_append = each.item.text("craft.type") == str(table.APPEND_ENTRIES_RESULT)
-        if seconds and is_append and each.item.number("craft.response_to") not in snapshots:
-            pair = each.item.number("craft.receiver_id"), each.item.number("craft.sender_id")
-            times.setdefault(pair, []).append(float(seconds))
+    snapshots: Counter[tuple[object, object]] = Counter()
+    for each in dissected(PCAPS / file, "-2"):
+        item, kind = each.item, each.item.text("craft.type")
+        if kind == str(table.APPEND_ENTRIES_RESULT) and item.text("craft.response_time"):
+            pair = item.number("craft.receiver_id"), item.number("craft.sender_id")
+            times.setdefault(pair, []).append(float(item.text("craft.response_time") or "nan"))
+        elif kind == str(table.INSTALL_SNAPSHOT) and item.text("craft.response_in"):
+            snapshots[item.number("craft.sender_id"), item.number("craft.receiver_id")] += 1
     (cluster,) = analyze(PCAPS / file).clusters
     assert len(cluster.replication) >= 2
     for fact in cluster.replication:
-        measured, expected = times.pop((fact.leader, fact.follower)), fact.ack_seconds
+        pair_of, expected = (fact.leader, fact.follower), fact.ack_seconds
+        measured = times.pop(pair_of)
         assert expected is not None
-        assert len(measured) == expected.samples
+        # The analysis times snapshots for themselves.
+        assert len(measured) == expected.samples + snapshots[pair_of]
         assert (min(measured), max(measured)) == pytest.approx((expected.min, expected.max), abs=1e-8)
     assert not times
+    assert snapshots
 
 
 def test_the_packet_list_names_every_message_of_a_frame(tmp_path: Path) -> None:
