@@ -36,9 +36,9 @@ from raft_dissect.report.tables import TABLES  # noqa: E402 (as above)
 from raft_dissect.values import STREAM_KINDS, DiagnosticKind, GapCost  # noqa: E402 (as above)
 from raft_dissect.watch import KINDS  # noqa: E402 (as above)
 from raft_dissect.wire import table  # noqa: E402 (as above)
-from tests.mutants import MUTANTS, WITHOUT, Mutant  # noqa: E402 (as above)
 from raft_dissect.wireshark import SCRIPT  # noqa: E402 (as above)
 from raft_dissect.wireshark.generate import experts, filters  # noqa: E402 (as above)
+from tests.mutants import MUTANTS, WITHOUT, Mutant  # noqa: E402 (as above)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
