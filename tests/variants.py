@@ -67,6 +67,11 @@ def chosen(file: str) -> list[Variant]:
     return found
 
 
+def called(file: str, name: str) -> list[Packet]:
+    """The packets of one variant."""
+    return next(one.make() for one in all_variants(file) if one.name == name)
+
+
 LARGE = 250_000
 """Bytes; of files that are so many times as large there are so many times fewer variants."""
 

@@ -24,6 +24,8 @@ class Identity(NamedTuple):
 
 
 _UNKNOWN = Identity()
+_ANYBODY = ("127.0.0.1", "::1")
+"""Where connections to any loopback address come from, unless a program asks for something else: also a forwarder's."""
 
 
 class Identities:
@@ -108,6 +110,8 @@ class Identities:
         candidate = self._candidates.get(stream.number)
         if candidate is not None:
             return Identity(candidate, self._addresses.get(candidate), "inferred")
+        if stream.source.host in _ANYBODY:
+            return _UNKNOWN
         return self._at_host(stream.source, stream.destination)
 
     def _at_host(self, end: Endpoint, other: Endpoint) -> Identity:

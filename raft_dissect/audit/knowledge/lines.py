@@ -173,6 +173,8 @@ class Lines:
         """A message was complete."""
         place, term = step.place, step.term if step.real else None
         line.messages += 1
+        if _passes_over(line, step):
+            self.unheard(line, place)
         _frames(line, step)
         if place < line.last and line.messages > 1:
             self._unordered_ns = max(self._unordered_ns, line.last.time_ns - place.time_ns, 1)
@@ -283,6 +285,15 @@ class Lines:
             and (line.end is None or line.end.time_ns >= began_ns)
             for line in self._unknown.values()
         )
+
+
+def _passes_over(line: Line, step: Step) -> bool:
+    """Whether messages may be missing around this one: what a snaplen cuts off is no gap of the stream."""
+    message = step.message
+    if message.offset is None:
+        return message.partial
+    behind = line.next_offset is not None and message.offset > line.next_offset
+    return behind or message.payload_length is None
 
 
 def _frames(line: Line, step: Step) -> None:
