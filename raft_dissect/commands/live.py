@@ -29,6 +29,18 @@ complete files. Exit codes: 0 fine, 2 wrong usage, 3 there is no such interface,
 written, 4 something outside is missing, such as the permission to capture (it is said how to get it)."""
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)([kMG]?)i?B?")
 _UNITS = {"": 1, "k": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+_IMPORTED_LATER = (
+    "hashlib",
+    "socket",
+    "threading",
+    "unicodedata",
+    "raft_dissect.capture.writer",
+    "raft_dissect.dissection",
+    "raft_dissect.live.lines",
+    "raft_dissect.live.loop",
+    "raft_dissect.live.recording",
+)
+"""Modules that this command and what it calls import where they are needed, which may be while packets come."""
 
 
 def add(commands: Commands) -> None:
@@ -70,6 +82,7 @@ def run(options: argparse.Namespace) -> int:
         with ExitStack() as stack:
             ring_size = options.ring_size or RING_SIZE
             capture = stack.enter_context(open_interfaces(options.interface, options.port, ring_size=ring_size))
+            _import_all()
             drop_privileges(options.user)
             writer = _writer(options, capture)
             code = _watch(options, capture, writer)
@@ -78,6 +91,14 @@ def run(options: argparse.Namespace) -> int:
     except CaptureError as error:
         return complain(str(error))
     return code
+
+
+def _import_all() -> None:
+    """Import everything while this is still possible: root's own folders, where Python may be, are closed to others."""
+    from importlib import import_module
+
+    for name in _IMPORTED_LATER:
+        import_module(name)
 
 
 def _unavailable(error: CaptureError) -> int:
