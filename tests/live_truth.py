@@ -211,7 +211,11 @@ def _assert_counted(line: Line, truth: Truth, *, only_round: bool) -> None:
     """Votes are those that voters gave, all that had come by then, and who won is who went on as the winner."""
     term, candidate, pre_vote = _round(line)
     if pre_vote:
-        requests = [(m["term"], c) for _, c, _, m in truth.messages("send", "request_vote") if not m["pre_vote"]]
+        requests = [
+            (m["term"], c)
+            for _, c, _, m in truth.messages("send", "request_vote")
+            if not m["pre_vote"] and not m["disrupt_leader"]
+        ]
         won = (term, candidate) in requests
     else:
         won = (term, candidate) in truth.leaders

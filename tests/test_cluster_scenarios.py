@@ -113,6 +113,15 @@ def test_pre_vote_round_is_won_when_the_real_one_follows() -> None:
     assert elections(facts) == [(2, 1, True, (2, 3), "won"), (2, 1, False, (2, 3), "won")]
 
 
+def test_pre_vote_that_was_refused_is_lost_although_a_transfer_makes_its_candidate_ask_in_the_same_term() -> None:
+    script = beat(Script(), 1, 2).at(2000)
+    script.ask(2, 1, 3, pre=1).ask(2, 3, 3, pre=1).vote(1, 2, 3, 0, pre=1).vote(3, 2, 3, 0, pre=1)
+    beat(script, 1, 2).say(1, 2, "TimeoutNow", {"term": 2, "last_log_index": 1, "last_log_term": 1})
+    script.ask(2, 1, 3, disrupt=1).ask(2, 3, 3, disrupt=1).vote(1, 2, 3, 1).vote(3, 2, 3, 1)
+    facts = beat(script, 2, 3).facts()
+    assert elections(facts) == [(3, 2, True, (), "lost"), (3, 2, False, (1, 3), "won")]
+
+
 def test_election_without_any_answer_is_abandoned_or_still_open_at_the_end() -> None:
     script = Script().ask(1, 2, 2).ask(1, 3, 2)
     assert elections(script.facts()) == [(2, 1, False, (), "unknown")]
@@ -361,6 +370,30 @@ def test_snapshot_has_the_outcome_that_its_answer_shows(outcome: str) -> None:
     assert fact.bytes == 4096
     assert (fact.answered is None) == (outcome in ("cut", "unanswered", "in_progress"))
     assert (fact.finished is None) == (outcome == "cut")
+
+
+def test_snapshot_is_none_that_was_installed_when_entries_behind_it_had_come_before() -> None:
+    """Entries up to 102 are being written when a snapshot up to 100 comes: it is answered first, the entries then."""
+    script = Script().append(1, 2, 2, (2, 98), *[command(2)] * 4)
+    snapshot(script).result(2, 1, 2, 100)
+    assert [fact.outcome for fact in script.facts().snapshots] == ["in_progress"]
+    (fact,) = script.result(2, 1, 2, 102).facts().snapshots
+    assert fact.outcome == "already_had"
+    assert fact.answered is not None
+    assert milliseconds(fact.answered) - milliseconds(fact.started) == 1
+
+
+def test_snapshot_was_installed_when_the_entries_before_it_were_refused() -> None:
+    script = Script().append(1, 2, 2, (2, 98), *[command(2)] * 4).append(1, 2, 2, (2, 102))
+    script.result(2, 1, 2, 3, rejected=98)
+    snapshot(script).result(2, 1, 2, 3, rejected=102).result(2, 1, 2, 100)
+    assert [fact.outcome for fact in script.facts().snapshots] == ["installed"]
+
+
+def test_snapshot_was_installed_when_later_entries_are_answered_first() -> None:
+    script = Script().append(1, 2, 2, (2, 98), *[command(2)] * 4)
+    snapshot(script).result(2, 1, 2, 100).append(1, 2, 2, (2, 100), *[command(2)] * 8).result(2, 1, 2, 108)
+    assert [fact.outcome for fact in script.facts().snapshots] == ["installed"]
 
 
 def test_snapshot_is_answered_when_its_last_index_is_acknowledged() -> None:

@@ -370,7 +370,8 @@ class Elections:
         candidate = round_.candidate.resolved
         if round_.pre_vote:
             real = self._latest.get((round_.term, round_.candidate, False))
-            if real is not None and round_ is self._latest[round_.term, round_.candidate, True]:
+            is_last = round_ is self._latest[round_.term, round_.candidate, True]
+            if real is not None and real.cause != "transfer" and is_last:  # a transfer needs no pre-vote
                 return "won", max(real.first, round_.first)
             return ("lost" if round_.refused else "abandoned"), round_.last
         first = self._leaders.first_of(round_.term)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from raft_dissect.cluster.facts import RefusalReason, RejectionKind, SnapshotOutcome
     from raft_dissect.cluster.logs import Logs
+    from raft_dissect.cluster.requests import Request
     from raft_dissect.cluster.servers import Server
     from raft_dissect.cluster.terms import Terms
     from raft_dissect.values import Message, Place
@@ -33,7 +34,7 @@ _PENDING_NS = 1_000_000_000
 class _Transfer:
     """One InstallSnapshot message on its way."""
 
-    __slots__ = ("answered", "finished", "follower", "leader", "message", "outcome")
+    __slots__ = ("answered", "before", "finished", "follower", "leader", "message", "outcome")
 
     def __init__(self, message: Message, leader: Server, follower: Server, finished: Place | None) -> None:
         self.message = message
@@ -41,6 +42,8 @@ class _Transfer:
         self.follower = follower
         self.finished = finished
         self.answered: Place | None = None
+        self.before: Request | None = None
+        """What the leader had sent before: if the follower had taken it when the snapshot came, it needed none."""
         self.outcome: SnapshotOutcome | None = None if finished is not None else "cut"
 
     @property
@@ -169,32 +172,39 @@ class Replication:
         """A follower has what it was sent: a snapshot, or entries."""
         fields, place = message.fields, message.place
         progress = pair.progress
-        transfer = self._installed(message, follower, pair.pending) if pair.pending else None
+        transfer = self._installed(message, follower, pair) if pair.pending else None
         if transfer is None:
             progress.success(fields["term"], fields["last_log_index"], message.first.time_ns, *place)
         else:
             sent = transfer.message.fields
             progress.installed(sent["last_index"], sent.get("last_term"), place)
 
-    def _installed(self, message: Message, follower: Server, pending: list[_Transfer]) -> _Transfer | None:
+    def _installed(self, message: Message, follower: Server, pair: Pair) -> _Transfer | None:
         """The snapshot that has arrived when a follower says this."""
-        fields = message.fields
+        fields, pending, waiting = message.fields, pair.pending, pair.progress.waiting
         acknowledged = fields["last_log_index"]
         for transfer in list(pending):
             last_index = transfer.last_index
+            if transfer.before is not None:
+                _decide(transfer, transfer.before, pair, acknowledged)
+                continue
             if last_index is None or fields["term"] != transfer.message.fields.get("term"):
                 continue
             # While a cowsql server installs a snapshot its log is empty, and it answers heartbeats with index 0.
             if acknowledged >= last_index:
                 had = self._logs.highest(follower) >= last_index
-                _answer(transfer, pending, message.place, "already_had" if had else "installed")
+                before = waiting.reaching(fields["term"], last_index, transfer.message.first.time_ns)
+                if had or before is None:
+                    _answer(transfer, pending, message.place, "already_had" if had else "installed")
+                else:
+                    transfer.answered, transfer.before = message.place, before
                 self._drop_repeated(pending, last_index)
                 return transfer
         return None
 
     def _drop_repeated(self, pending: list[_Transfer], last_index: int) -> None:
         """Copies of a snapshot that arrived while it was being installed are dropped without an answer."""
-        for transfer in [t for t in pending if t.last_index == last_index]:
+        for transfer in [t for t in pending if t.last_index == last_index and t.answered is None]:
             transfer.outcome = "unanswered"
             pending.remove(transfer)
 
@@ -202,7 +212,8 @@ class Replication:
         fields = message.fields
         rejected = fields["rejected"]
         unsent = pair.sent.term(rejected) is None
-        refused = next((t for t in pair.pending if t.last_index == rejected and unsent), None)
+        unanswered = (t for t in pair.pending if t.answered is None)
+        refused = next((t for t in unanswered if t.last_index == rejected and unsent), None)
         if refused is not None:
             _answer(refused, pair.pending, message.place, "refused")
             term = refused.message.fields.get("term", 0)
@@ -282,13 +293,29 @@ def _answer(transfer: _Transfer, pending: list[_Transfer], place: Place, outcome
     pending.remove(transfer)
 
 
+def _decide(transfer: _Transfer, before: Request, pair: Pair, acknowledged: int) -> None:
+    """Decide what became of a snapshot that was answered while entries that were sent before it were not.
+
+    A follower refuses at once what does not follow its log, so it had taken those entries. They are answered when they
+    are written, unless it ignored them, being busy with another snapshot: then something later is answered.
+    """
+    if not pair.progress.waiting.holds(before) or acknowledged > before.end:
+        transfer.outcome = "installed"
+    elif acknowledged == before.end:
+        transfer.outcome = "already_had"
+    else:
+        return
+    pair.pending.remove(transfer)
+
+
 def _fact(transfer: _Transfer, end: Place) -> Snapshot:
     message = transfer.message
     fields = message.fields
     outcome = transfer.outcome
     if outcome is None:
         recent = end.time_ns - message.place.time_ns < _PENDING_NS
-        outcome = "in_progress" if recent else "unanswered"
+        over: SnapshotOutcome = "unanswered" if transfer.answered is None else "installed"
+        outcome = "in_progress" if recent else over
     return Snapshot(
         transfer.leader.name,
         transfer.follower.name,

@@ -135,6 +135,22 @@ class Waiting:
         if len(waiting) > _MAX_WAITING:
             self._pass(waiting)
 
+    def holds(self, request: Request) -> bool:
+        """Whether a request waits."""
+        return any(each is request for waiting in (self._writes, self._quick) for each in waiting)
+
+    def reaching(self, term: int, index: int, before_ns: int) -> Request | None:
+        """The first that was sent before a time, in nanoseconds since the epoch, and has the entry of an index."""
+        return next(
+            (
+                request
+                for waiting in (self._writes, self._quick)
+                for request in waiting
+                if request.term == term and request.index < index <= request.end and request.time_ns <= before_ns
+            ),
+            None,
+        )
+
     def excuse(self) -> None:
         """What waits may never be answered."""
         self._excused = self.number

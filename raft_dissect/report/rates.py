@@ -9,6 +9,9 @@ if TYPE_CHECKING:
 
     from raft_dissect.cluster.facts import Leadership, ReplicationFact
 
+_LEAST_SECONDS = 0.01
+"""Less than any interval of heartbeats: what a leader sent at once says nothing of how much it sends in a second."""
+
 
 def leading_seconds(fact: ReplicationFact, leaders: Sequence[Leadership]) -> float:
     """Seconds from the first request to the last one, less the time between in which the leader did not lead."""
@@ -27,8 +30,8 @@ def data_unknown(fact: ReplicationFact) -> bool:
 
 
 def per_second(amount: int, seconds: float) -> float | None:
-    """An amount per second; None where no time has passed that could be divided by."""
-    return amount / seconds if seconds > 0 else None
+    """An amount per second; None where too little time has passed to divide by."""
+    return amount / seconds if seconds >= _LEAST_SECONDS else None
 
 
 def rate(amount: float | None, unknown: str = "-") -> str:

@@ -202,14 +202,14 @@ def _spread_row(
 
 def _throughput(pairs: Sequence[ReplicationFact], leaders: Sequence[Leadership], context: Context) -> Element:
     seconds = [leading_seconds(fact, leaders) for fact in pairs]
-    rates = [per_second(fact.bytes, time) or 0.0 for fact, time in zip(pairs, seconds, strict=True)]
-    most = max(*rates, 1)
+    rates = [per_second(fact.bytes, time) for fact, time in zip(pairs, seconds, strict=True)]
+    room = (_TEXT - 60 - LEFT) / max(*(data or 0.0 for data in rates), 1)
     height = 6 + len(pairs) * _ROW
     drawn = [element("line", x1=LEFT, x2=LEFT, y1=0, y2=height, class_="base")]
     for number, (fact, time, data) in enumerate(zip(pairs, seconds, rates, strict=True)):
         y = 6 + (number + 0.5) * _ROW
         words = f"{size(fact.bytes)} in all"
-        if time:
+        if data is not None:
             words = f"{size(round(data))}/s, {rate(per_second(fact.entries, time))} entries/s; {words}"
         pair = _pair(fact, context)
         drawn.append(
@@ -218,9 +218,7 @@ def _throughput(pairs: Sequence[ReplicationFact], leaders: Sequence[Leadership],
                 element("title", context.described(f"{pair}: {words}", fact.place)),
                 element("rect", x=0, y=y - 12, width=WIDTH, height=_ROW, class_="target"),
                 element("text", pair, x=LEFT - 10, y=y + 4, text_anchor="end", class_="server"),
-                element(
-                    "rect", x=LEFT, y=y - 7, width=max((_TEXT - 60 - LEFT) * data / most, 1), height=14, class_="bar"
-                ),
+                element("rect", x=LEFT, y=y - 7, width=max(room * (data or 0.0), 1), height=14, class_="bar"),
                 element("text", words, x=_TEXT - 40, y=y + 4, class_="tick"),
             )
         )
