@@ -9,14 +9,14 @@ from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
 from raft_dissect.capture import CaptureError
-from raft_dissect.commands import audit, events, ladder, live, messages, report
+from raft_dissect.commands import audit, events, ladder, live, messages, report, wireshark
 from raft_dissect.commands.arguments import Version
 from raft_dissect.commands.exits import FINE, MISSING, complain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_COMMANDS = (messages, events, report, audit, ladder, live)
+_COMMANDS = (messages, events, report, audit, ladder, live, wireshark)
 """In the order in which the help lists them."""
 
 

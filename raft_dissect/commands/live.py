@@ -6,22 +6,25 @@ import argparse
 import re
 import signal
 import sys
+import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from raft_dissect.commands.arguments import add_json, add_reading
+from raft_dissect.commands.arguments import add_reading
 from raft_dissect.commands.exits import DAMAGED, FINE, MISSING, complain, usage
 from raft_dissect.commands.run import screen
+from raft_dissect.report.terminal import wrapped
 from raft_dissect.report.times import Clock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from raft_dissect.capture.errors import CaptureError
     from raft_dissect.capture.interfaces import LiveCapture
     from raft_dissect.capture.writer import CaptureWriter
     from raft_dissect.commands.arguments import Commands
-    from raft_dissect.live.view import View
+    from raft_dissect.live.metrics.address import Address
+    from raft_dissect.live.view import Snapshot, View
 
 _EPILOG = """\
 IFACE is the name of an interface, a shell pattern such as 'veth*', or any. Ctrl-C ends it with a summary, and with
@@ -41,6 +44,8 @@ _IMPORTED_LATER = (
     "raft_dissect.live.recording",
 )
 """Modules that this command and what it calls import where they are needed, which may be while packets come."""
+_SCREEN = ("raft_dissect.live.screen.app", "textual.drivers.linux_driver", "textual.widgets")
+"""Those of the full-screen view."""
 
 
 def add(commands: Commands) -> None:
@@ -52,7 +57,15 @@ def add(commands: Commands) -> None:
         "-i", "--interface", action="append", required=True, metavar="IFACE", help="capture here; may be given often"
     )
     add_reading(command)
-    add_json(command)
+    showing = command.add_mutually_exclusive_group()
+    showing.add_argument("--json", action="store_true", help="print JSON instead of text")
+    showing.add_argument("--screen", action="store_true", help="show it on a full screen; ? lists its keys")
+    command.add_argument(
+        "--metrics",
+        type=_address,
+        metavar="[ADDR]:PORT",
+        help="serve metrics for Prometheus, at 127.0.0.1 where ADDR is left out",
+    )
     command.add_argument("--for", dest="seconds", type=_seconds, metavar="SECONDS", help="end after so long")
     command.add_argument(
         "--ring-size", type=_size, metavar="SIZE", help="the kernel's room for packets that wait, 64M by default"
@@ -76,16 +89,19 @@ def run(options: argparse.Namespace) -> int:
     from raft_dissect.capture.interfaces.live import RING_SIZE
     from raft_dissect.capture.interfaces.privileges import drop_privileges
 
+    if options.screen and (lacking := _lacking_for_screen()):
+        return complain(lacking, MISSING)
     if options.rotate_files is not None and not (options.rotate_size or options.rotate_seconds):
         usage("--rotate-files needs --rotate-size or --rotate-seconds")
     try:
         with ExitStack() as stack:
             ring_size = options.ring_size or RING_SIZE
             capture = stack.enter_context(open_interfaces(options.interface, options.port, ring_size=ring_size))
-            _import_all()
+            metrics = _metrics(options, stack)  # the port may be one that only root may open
+            _import_all(_SCREEN if options.screen else ())
             drop_privileges(options.user)
             writer = _writer(options, capture)
-            code = _watch(options, capture, writer)
+            code = _watch(options, capture, writer, metrics)
     except UnavailableError as error:
         return _unavailable(error)
     except CaptureError as error:
@@ -93,11 +109,32 @@ def run(options: argparse.Namespace) -> int:
     return code
 
 
-def _import_all() -> None:
+def _lacking_for_screen() -> str | None:
+    from raft_dissect.live.screen import what_is_missing
+
+    return what_is_missing()
+
+
+def _metrics(options: argparse.Namespace, stack: ExitStack) -> list[View]:
+    """Begin to serve metrics, if that was asked for."""
+    if options.metrics is None:
+        return []
+    from raft_dissect.capture.errors import UnavailableError
+    from raft_dissect.live.metrics import MetricsError, MetricsView
+
+    try:
+        view = stack.enter_context(MetricsView(options.metrics, clock=time.time_ns))
+    except MetricsError as error:
+        raise UnavailableError("--metrics", str(error)) from error
+    complain(f"metrics are at {view.url}")
+    return [view]
+
+
+def _import_all(more: Sequence[str]) -> None:
     """Import everything while this is still possible: root's own folders, where Python may be, are closed to others."""
     from importlib import import_module
 
-    for name in _IMPORTED_LATER:
+    for name in (*_IMPORTED_LATER, *more):
         import_module(name)
 
 
@@ -120,7 +157,9 @@ def _writer(options: argparse.Namespace, capture: LiveCapture) -> CaptureWriter 
     )
 
 
-def _watch(options: argparse.Namespace, capture: LiveCapture, writer: CaptureWriter | None) -> int:
+def _watch(
+    options: argparse.Namespace, capture: LiveCapture, writer: CaptureWriter | None, metrics: Sequence[View]
+) -> int:
     """Go on until somebody ends it, or there is nothing to capture on any more."""
     from raft_dissect.dissection import Dissection
     from raft_dissect.live.loop import Loop
@@ -133,25 +172,42 @@ def _watch(options: argparse.Namespace, capture: LiveCapture, writer: CaptureWri
     def sources() -> tuple[SourceState, ...]:
         return tuple(SourceState(*counts) for counts in capture.statistics())
 
-    loop = Loop(dissection, _views(options, capture), sources=sources, is_live=True)
-    with _ended_by_signals(capture), _ended_after(options.seconds, capture):
-        loop.run()
+    def run(view: View) -> Snapshot:
+        return Loop(dissection, [view, *metrics], sources=sources, is_live=True).run()
+
+    with _ended_after(options.seconds, capture):
+        if options.screen:
+            _show(options, capture, run)
+        else:
+            with _ended_by_signals(capture):
+                run(_lines(options, capture))
     for problem in recording.problems:
         complain(problem)
     return DAMAGED if recording.problems else FINE
 
 
-def _views(options: argparse.Namespace, capture: LiveCapture) -> list[View]:
+def _show(options: argparse.Namespace, capture: LiveCapture, run: Callable[[View], Snapshot]) -> None:
+    """Show a full screen until somebody leaves it, and then the summary."""
+    from raft_dissect.live.lines import summary
+    from raft_dissect.live.screen import ScreenView, run_screen
+
+    view = ScreenView(Clock(options.tz))
+    ended = run_screen(view, lambda: run(view), capture.stop)
+    if ended.last is not None:
+        print("\n".join(wrapped(summary(ended.last), screen()[1], "", "")))
+
+
+def _lines(options: argparse.Namespace, capture: LiveCapture) -> View:
     from raft_dissect.live.lines import JsonLines, TextLines
 
     clock = Clock(options.tz)
     if options.json:
-        return [JsonLines(clock, capture.files)]
+        return JsonLines(clock, capture.files)
     style, width = screen()
     names = ", ".join(capture.files)
     ports = "" if options.port is None else f", port {', '.join(map(str, options.port))}"
     complain(f"capturing on {names}{ports}; Ctrl-C ends it")
-    return [TextLines(clock, style, width)]
+    return TextLines(clock, style, width)
 
 
 @contextmanager
@@ -185,6 +241,15 @@ def _ended_after(seconds: float | None, capture: LiveCapture) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+
+
+def _address(text: str) -> Address:
+    from raft_dissect.live.metrics.address import parse_address  # here because most runs do without it
+
+    try:
+        return parse_address(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _seconds(text: str) -> float:
