@@ -191,6 +191,7 @@ def test_a_pause_stops_the_picture_while_packets_are_taken() -> None:
         await view.press("p")
         before = view.lines[1:]
         await view.end()
+        await view.press("h", "h")
         assert view.lines[1:] == before
         assert "PAUSED for" in view.lines[0]
         await view.press("p")
