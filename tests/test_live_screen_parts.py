@@ -39,7 +39,7 @@ def row(number: int) -> ServerRow:
 
 
 def cluster(*reigns: Reign) -> ClusterPicture:
-    return ClusterPicture(0, 1, 1, (row(1), row(2)), reigns, Rates(None, None, (), None))
+    return ClusterPicture(0, 0, 1, 1, (row(1), row(2)), reigns, Rates(None, None, (), None))
 
 
 def test_the_timeline_has_a_segment_for_each_leader_as_long_as_it_led() -> None:

@@ -151,9 +151,9 @@ class ScreenApp(App[None]):
         if self._paused is None:
             self._drawn = self._view.picture
         picture, width = self._drawn, self.size.width
-        number, cluster = self._cluster()
+        _, cluster = self._cluster()
         self._show_header()
-        self._panel("cluster").show([lines.title(cluster, number, len(picture.clusters), picture.now_ns)])
+        self._panel("cluster").show([lines.title(cluster, len(picture.clusters), picture.now_ns)])
         most = max(self.size.height - _OTHERS, 3)
         self._panel("servers").show([] if cluster is None else lines.servers(cluster, picture.now_ns, width, most))
         self._show_leaders(cluster)

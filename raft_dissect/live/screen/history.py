@@ -85,6 +85,7 @@ class History:
             self._sample(state, now_ns)
         return ClusterPicture(
             self.key,
+            state.number,
             state.leader,
             state.term,
             tuple(map(self._row, state.servers)),

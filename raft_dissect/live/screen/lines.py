@@ -65,11 +65,11 @@ def header(picture: Picture, clock: Clock, paused: str, width: int) -> Text:
     return text
 
 
-def title(cluster: ClusterPicture | None, number: int, count: int, now_ns: int) -> Text:
+def title(cluster: ClusterPicture | None, count: int, now_ns: int) -> Text:
     """Which cluster it is, and who leads it."""
     if cluster is None:
         return Text("no Raft message yet", style="bold")
-    which = f"cluster {number + 1} of {count}: " if count > 1 else ""
+    which = f"cluster {cluster.number + 1} of {count}: " if count > 1 else ""
     if cluster.leader is None:
         ever = any(reign.leader is not None for reign in cluster.reigns)
         text = Text(f"{which}nobody is heard to lead" if ever else f"{which}leader not known yet", style="bold red")

@@ -67,6 +67,8 @@ class ClusterPicture(NamedTuple):
 
     key: int
     """Stays the same as long as the cluster is known, wherever it stands among the others."""
+    number: int
+    """In the order in which clusters were seen, from 0, as in what happens in it."""
     leader: ServerName | None
     term: int | None
     servers: tuple[ServerRow, ...]

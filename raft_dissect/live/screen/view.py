@@ -66,8 +66,10 @@ class ScreenView(View):
         self._whereabouts: Callable[[Stream], Whereabouts | None] = lambda _: None
         self._fresh: list[Seen] = []
         self._streams: dict[int, Stream] = {}
-        self._known: dict[int, Whereabouts] = {}
-        """By stream: where it was when it was asked for last."""
+        self._asked: dict[int, Whereabouts] = {}
+        """Since the last beat, by stream."""
+        self._known: dict[int, Ends] = {}
+        """By stream: between whom it was when it was asked for last."""
         self._asked_ns = 0
         self._clusters = 0
 
@@ -81,14 +83,9 @@ class ScreenView(View):
             self._fresh.append(seen)
             if stream.number not in self._streams:
                 self._streams[stream.number] = stream
-                self._ask(stream)
-
-    def _ask(self, stream: Stream) -> Whereabouts | None:
-        """Between whom a stream is, as far as it is known now; of one that is closed, as it was known last."""
-        where = self._whereabouts(stream)
-        if where is not None:
-            self._known[stream.number] = where
-        return self._known.get(stream.number)
+                where = self._whereabouts(stream)  # it may be closed before the beat
+                if where is not None:
+                    self._asked[stream.number] = where
 
     def happened(self, happenings: Sequence[Happening]) -> None:
         """Remember what happened; which cluster it was in is known when the beat comes."""
@@ -133,10 +130,9 @@ class ScreenView(View):
         now_ns = snapshot.now_ns
         self._sampler.beat(now_ns)
         histories = self._histories.of(snapshot.clusters)
-        keys = [history.key for history in histories]
+        keys = {state.number: history.key for history, state in zip(histories, snapshot.clusters, strict=True)}
         for number, event in self._new:
-            key = keys[number] if number is not None and number < len(keys) else None
-            self._keep_event(event._replace(cluster=key))
+            self._keep_event(event._replace(cluster=None if number is None else keys.get(number)))
         self._new.clear()
         if self._packets.is_due(now_ns):
             self._packets.note(now_ns, snapshot.packets)
@@ -163,18 +159,21 @@ class ScreenView(View):
             ended,
         )
 
-    def _ends(self, keys: Sequence[int], now_ns: int) -> Mapping[int, Ends]:
-        """Between whom all streams are of which messages are kept; it is asked again once in a second."""
+    def _ends(self, keys: Mapping[int, int], now_ns: int) -> Mapping[int, Ends]:
+        """Between whom all streams are of which messages are kept; it is asked again once in a second.
+
+        `keys` are those of the clusters by their numbers. Of streams that are closed it stays as it was known last.
+        """
         due = now_ns - self._asked_ns >= _AGAIN_NS or len(keys) != self._clusters
         if due:
             self._asked_ns, self._clusters = now_ns, len(keys)
-        ends = {}
         for number, stream in self._streams.items():
-            known = None if due else self._known.get(number)
-            where = self._ask(stream) if known is None else known
-            if where is not None and where.cluster < len(keys):
-                ends[number] = Ends(keys[where.cluster], where.sender, where.receiver)
-        return ends
+            if due or number not in self._known:
+                where = self._whereabouts(stream) or self._asked.get(number)
+                if where is not None and where.cluster in keys:
+                    self._known[number] = Ends(keys[where.cluster], where.sender, where.receiver)
+        self._asked.clear()
+        return self._known.copy()
 
     def _keep(self, histories: Sequence[History], ends: Mapping[int, Ends]) -> None:
         """Give the messages of this beat to their clusters, and forget streams of which none is kept any more."""
@@ -187,7 +186,7 @@ class ScreenView(View):
         if len(self._streams) > _STREAMS:
             shown = {seen.stream for one in kept.values() for seen in one.all()}
             self._streams = {number: stream for number, stream in self._streams.items() if number in shown}
-            self._known = {number: where for number, where in self._known.items() if number in shown}
+            self._known = {number: ends for number, ends in self._known.items() if number in shown}
 
 
 def _same(one: EventLine, other: EventLine) -> bool:
