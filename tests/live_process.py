@@ -122,6 +122,14 @@ class Live:
         self._process.send_signal(number)
         self.wait()
 
+    def pause(self) -> None:
+        """Stop it, so that the kernel has to keep what comes."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._process.send_signal(signal.SIGCONT)
+
     def wait(self, timeout: float = STOP_SECONDS) -> None:
         """Wait until it ends by itself."""
         self._process.wait(timeout)

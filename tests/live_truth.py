@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import subprocess
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from tests.cluster.servers import Record
     from tests.live_process import Line, Live
 
 SECOND = 1_000_000_000
+NEVER = 1 << 63
+LISTENING = 9999
+"""Servers listen on ports up to this one, and connect from others."""
 BEYOND_HAPPENINGS = ("finding", "snapshot_progress", "late", "on_time", "summary")
 """Lines that `live` has and `events` has not."""
 Key = tuple[Any, ...]
+Hosts = Mapping[int, Iterable[str]]
+"""By server: its addresses without ports."""
 Message = tuple[int, int, int, "Record"]
 """Time, sender, receiver, and what was logged."""
 
@@ -39,10 +45,15 @@ def late(live: Live) -> list[tuple[float, Line]]:
     """The lines that came more than a second after the packet that proves them, with the seconds.
 
     For as long as the machine had no processor for `live`, or for the test that takes its lines, they may be later.
-    What silence proves has no such packet.
+    What silence proves has no such packet, and that the id of a server was learnt is told with its first packet.
     """
     found = []
+    unnamed: set[int] = set()
     for told, line in zip(live.told, live.lines, strict=True):
+        if line["event"] == "server" and line["id"] is None:
+            unnamed.add(line["time_ns"])
+        elif line["event"] == "server" and line["time_ns"] in unnamed:
+            continue
         if line["event"] not in BEYOND_HAPPENINGS and proven_by_packet(line):
             late_ns = told.came_ns - line["time_ns"]
             if late_ns > SECOND + live.allowed_ns(line["time_ns"], told.came_ns):
@@ -64,11 +75,25 @@ def proven_by_packet(line: Line) -> bool:
     return kind not in ("connection_unanswered", "diagnostic")
 
 
+def is_settled(lines: Sequence[Line]) -> bool:
+    """Whether it was told how every election ended, and that each leader but the last leads no more."""
+    kinds = Counter(line["event"] for line in lines)
+    over = kinds["leader_ended"] - kinds["leader_returned"] >= kinds["leader"] - 1
+    return over and kinds["election_begun"] == kinds["election_ended"] > 0
+
+
+def is_committed(lines: Sequence[Line], index: int) -> bool:
+    """Whether the configuration at an index was told to be committed."""
+    return any(line["index"] == index for line in of(lines, "configuration_committed"))
+
+
 class Truth:
     """What servers logged, as far as packets show it."""
 
-    def __init__(self, logs: Mapping[int, Iterable[Record]]) -> None:
+    def __init__(self, logs: Mapping[int, Iterable[Record]], since_ns: int = 0) -> None:
+        """What was received before a time, in nanoseconds since the epoch, was not captured."""
         self._records = [{**record, "server": server} for server, log in logs.items() for record in log]
+        self.since_ns = since_ns
 
     def records(self, *events: str) -> list[Record]:
         found = [record for record in self._records if record["event"] in events]
@@ -79,7 +104,7 @@ class Truth:
         found = []
         for record in self.records(logged):
             ends = record["server"], record["peer"]
-            if record["type"] in types:
+            if record["type"] in types and (logged == "send" or record["t"] >= self.since_ns):
                 sender, receiver = ends if logged == "send" else ends[::-1]
                 found.append((record["t"], sender, receiver, record))
         return found
@@ -94,12 +119,21 @@ TERM_PROVING = ("append_entries", "append_entries_result", "install_snapshot", "
 VOTES = ("request_vote", "request_vote_result")
 
 
-def assert_told_as_logged(lines: Sequence[Line], logs: Mapping[int, Iterable[Record]]) -> None:
+def assert_told_as_logged(
+    lines: Sequence[Line],
+    logs: Mapping[int, Iterable[Record]],
+    hosts: Hosts,
+    since_ns: int = 0,
+    *,
+    complete: bool = True,
+) -> None:
     """Everything that messages show which came was told, and nothing that no message shows which was sent.
 
-    Each at a packet behind the first message that shows it was sent, and before any was received.
+    Each at a packet behind the first message that shows it was sent, and before any was received. `since_ns` is when
+    the capture was there, in nanoseconds since the epoch, if servers ran before that. A capture that is not `complete`
+    may lack anything, but nothing may be told that was not.
     """
-    told, truth = happenings(lines), Truth(logs)
+    told, truth = happenings(_with_ids(lines, hosts)), Truth(logs, since_ns if complete else NEVER)
     for check in (
         _terms,
         _leaders,
@@ -112,8 +146,18 @@ def assert_told_as_logged(lines: Sequence[Line], logs: Mapping[int, Iterable[Rec
         _others,
     ):
         check([line for line in told if line["event"] != "diagnostic"], truth)
-    assert not [line for line in told if line["event"] == "diagnostic"]
+    assert not (complete and of(told, "diagnostic"))
     assert not violations(lines)
+
+
+def _with_ids(told: Any, hosts: Hosts) -> Any:
+    """The same with ids in the place of hosts, by which servers are called before their ids are known."""
+    names = {host: server for server, known in hosts.items() for host in known}
+    if isinstance(told, dict):
+        return {key: value if key == "addresses" else _with_ids(value, hosts) for key, value in told.items()}
+    if isinstance(told, list):
+        return [_with_ids(value, hosts) for value in told]
+    return names.get(told, told) if isinstance(told, str) else told
 
 
 def of(told: Sequence[Line], *kinds: str) -> list[Line]:
@@ -176,8 +220,11 @@ def _leaders(told: Sequence[Line], truth: Truth) -> None:
             silent.remove(key)
         else:
             silent.add(key)
-            last = max(t for t, sender, _, m in truth.messages("send", "append_entries") if (m["term"], sender) == key)
-            assert last - line["time_ns"] >= SECOND // 2 or line["time_ns"] >= led[key]
+            if not proven_by_packet(line):
+                heard = [
+                    t for t, sender, _, m in truth.messages("received", "append_entries") if (m["term"], sender) == key
+                ]
+                assert not [t for t in heard if SECOND // 20 < t - line["time_ns"] < SECOND]
     newest = max(led, default=None)
     assert {key for key in led if key != newest} <= silent, "not said that it leads no more"
 
@@ -292,7 +339,7 @@ def _transfers(told: Sequence[Line], truth: Truth) -> None:
     lines = of(told, "transfer_begun")
     keys = [((x["leader"], x["target"], x["term"]), x["time_ns"]) for x in lines]
     _assert_placed(keys, asked("send"), asked("received"))
-    done = {(r["server"], r["to"]) for r in truth.records("transfer_done") if r["ok"]}
+    done = {key[:2] for key, _ in asked("received") if (key[2] + 1, key[1]) in truth.leaders}
     assert {(x["leader"], x["target"]) for x in of(told, "transfer_ended") if x["outcome"] == "done"} == done
 
 
@@ -345,9 +392,12 @@ def _servers(told: Sequence[Line], truth: Truth) -> None:
     types = (*TERM_PROVING, *VOTES)
     sent = [((sender,), t) for t, sender, _, _ in truth.messages("send", *types)]
     received = [((sender,), t) for t, sender, _, _ in truth.messages("received", *types)]
-    _assert_placed([((x["name"],), x["time_ns"]) for x in of(told, "server")], sent, received)
+    learnt = [x for x in of(told, "server") if x["id"] is not None]
+    if not truth.since_ns:
+        assert learnt == of(told, "server")
+    _assert_placed([((x["name"],), x["time_ns"]) for x in learnt], sent, received)
     addresses = {(r["server"], r["address"]) for r in truth.records("started")}
-    assert {(x["id"], address) for x in of(told, "server") for address in x["addresses"]} <= addresses
+    assert {(x["id"], address) for x in learnt for address in x["addresses"]} <= addresses
     starts: dict[int, list[int]] = {}
     for record in truth.records("started"):
         starts.setdefault(record["server"], []).append(record["t"])
@@ -359,59 +409,70 @@ def _servers(told: Sequence[Line], truth: Truth) -> None:
 
 
 def _others(told: Sequence[Line], truth: Truth) -> None:
-    """Servers have their ids, or their hosts before those are known."""
     known = {record["server"] for record in truth.records("started")}
-    known |= {record["address"].rpartition(":")[0] for record in truth.records("started")}
     assert all({line.get("sender"), line.get("receiver")} <= {*known, None} for line in told)
 
 
 # Connections, as tshark sees them
 
-
-def assert_connections_told_as_captured(
-    lines: Sequence[Line], path: Path, addresses: Mapping[int, Iterable[str]]
-) -> None:
-    """Connections between servers open, close, are reset and are refused as the flags of TCP say.
-
-    `addresses` are, by server, its hosts.
-    """
-    servers = {host: server for server, hosts in addresses.items() for host in hosts}
-    streams: dict[int, list[list[str]]] = {}
-    for row in _rows(path):
-        if row[1] in servers and row[2] in servers:
-            streams.setdefault(int(row[0]), []).append(row)
-    opened, ended, refused = set(), {}, set()
-    for number, rows in streams.items():
-        client, server = servers[rows[0][1]], servers[rows[0][2]]
-        flags = [int(row[3], 16) & 0x17 for row in rows]
-        carried = sum(int(row[4]) for row in rows if servers[row[1]] == client)
-        if 0x12 in flags and carried:
-            opened.add((2 * number, client, server))
-            ends = ["connection_reset" if flag & 4 else "connection_closed" for flag in flags if flag & 5]
-            if ends:
-                ended[2 * number, client, server] = set(ends)
-        elif flags[0] == 2 and any(flag & 4 for flag in flags):
-            refused.add((client, server))
-    told = happenings(lines)
-
-    def stream_of(line: Line) -> Key:
-        sender, receiver = (servers.get(line[end], line[end]) for end in ("sender", "receiver"))
-        return line["stream"], sender, receiver
-
-    assert {stream_of(x) for x in of(told, "connection_opened")} == opened
-    kinds = {stream_of(x): x["event"] for x in of(told, "connection_closed", "connection_reset")}
-    assert kinds.keys() == ended.keys()
-    assert all(kind in ended[stream] for stream, kind in kinds.items())
-    assert {stream_of(x)[1:] for x in of(told, "connection_refused")} == refused
+FIN, SYN, RST, ACK = 1, 2, 4, 16
 
 
-def _rows(path: Path) -> list[list[str]]:
-    fields = [word for name in ("stream", "flags", "len") for word in ("-e", f"tcp.{name}")]
-    command = ["tshark", "-r", str(path), "-Y", "tcp", "-T", "fields", "-e", "ip.src", "-e", "ipv6.src"]
-    command += ["-e", "ip.dst", "-e", "ipv6.dst", *fields]
+class Segment(NamedTuple):
+    """What tshark says of a segment."""
+
+    stream: int
+    source: int
+    destination: int
+    source_port: int
+    flags: int
+    length: int
+
+
+def assert_connections_told_as_captured(lines: Sequence[Line], path: Path, hosts: Hosts) -> None:
+    """Connections between servers open, close, are reset and are refused as the flags of TCP say."""
+    opened: set[Key] = set()
+    refused: set[Key] = set()
+    ended: dict[Key, set[str]] = {}
+    for number, segments in _streams(path, hosts).items():
+        first = segments[0]
+        is_client = (first.flags & SYN and not first.flags & ACK) or first.source_port > LISTENING
+        client, server = (first.source, first.destination) if is_client else (first.destination, first.source)
+        key = 2 * number + (not is_client), client, server
+        if not any(segment.length for segment in segments if segment.source == client):
+            if first.flags & SYN and any(segment.flags & RST for segment in segments):
+                refused.add((client, server))
+            continue
+        if first.flags & SYN:
+            opened.add(key)
+        kinds = {
+            "connection_reset" if x.flags & RST else "connection_closed" for x in segments if x.flags & (FIN | RST)
+        }
+        if kinds:
+            ended[key] = kinds
+    told = _with_ids(happenings(lines), hosts)
+    assert {_connection(x) for x in of(told, "connection_opened")} == opened
+    over = {_connection(x): x["event"] for x in of(told, "connection_closed", "connection_reset")}
+    assert over.keys() == ended.keys()
+    assert all(kind in ended[connection] for connection, kind in over.items())
+    assert {_connection(x)[1:] for x in of(told, "connection_refused")} == refused
+
+
+def _connection(line: Line) -> Key:
+    return line["stream"], line["sender"], line["receiver"]
+
+
+def _streams(path: Path, hosts: Hosts) -> dict[int, list[Segment]]:
+    """The segments between servers, by the number of their connection."""
+    servers = {host: server for server, known in hosts.items() for host in known}
+    fields = ["ip.src", "ipv6.src", "ip.dst", "ipv6.dst", "tcp.stream", "tcp.srcport", "tcp.flags", "tcp.len"]
+    command = ["tshark", "-r", str(path), "-Y", "tcp", "-T", "fields", *(x for name in fields for x in ("-e", name))]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found = []
-    for line in done.stdout.splitlines():
-        source4, source6, target4, target6, stream, flags, length = line.split("\t")
-        found.append([stream, source4 or source6, target4 or target6, flags, length])
+    found: dict[int, list[Segment]] = {}
+    for row in done.stdout.splitlines():
+        source4, source6, target4, target6, stream, port, flags, length = row.split("\t")
+        ends = servers.get(source4 or source6), servers.get(target4 or target6)
+        if ends[0] is not None and ends[1] is not None:
+            segment = Segment(int(stream), ends[0], ends[1], int(port), int(flags, 16), int(length))
+            found.setdefault(segment.stream, []).append(segment)
     return found

@@ -1,13 +1,10 @@
-"""`live` beside real clusters: it tells what the servers logged, nothing else, soon, and as the written file does."""
+"""`live` beside a real cluster: it tells what the servers logged, nothing else, soon, and as the written file does."""
 
 from __future__ import annotations
 
-import os
 import pwd
 import shutil
-import tempfile
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
@@ -19,68 +16,40 @@ from tests.live_truth import (
     assert_connections_told_as_captured,
     assert_told_as_logged,
     happenings,
-    late,
+    is_committed,
+    is_settled,
     of,
 )
+from tests.live_watching import Watched, shared_folder, watched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from tests.cluster.rig import Rig
-    from tests.cluster.servers import Record
-    from tests.live_process import Line
+    from pathlib import Path
 
 pytestmark = needs_clusters()
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Path]:
-    """A folder of the user as whom root's `live` goes on."""
-    folder = Path(tempfile.mkdtemp(prefix="raft-live-"))
-    if os.geteuid() == 0:
-        nobody = pwd.getpwnam("nobody")
-        os.chown(folder, nobody.pw_uid, nobody.pw_gid)
-    yield folder
-    shutil.rmtree(folder)
+class Lively(NamedTuple):
+    """Everything that befalls a cluster, as it was told, and the lines of text of another `live`, with its file."""
 
-
-class Watched(NamedTuple):
-    """A cluster that is over, and what was told of it."""
-
-    lines: list[Line]
+    seen: Watched
     text: list[str]
-    too_late: list[tuple[float, Line]]
-    errors: str
-    codes: set[int | None]
-    file: Path
-    logs: dict[int, list[Record]]
-    hosts: dict[int, list[str]]
-
-
-def watched(cluster: Rig[Any], live: Live, text: Live, file: Path) -> Watched:
-    """End both, and collect what they told."""
-    live.end()
-    text.end()
-    hosts = {id_: [cluster.network.ip(id_), cluster.network.ip(id_, 6)] for id_ in cluster.servers}
-    logs = {id_: cluster.log(id_) for id_ in cluster.servers}
-    told = [line.text for line in text.told]
-    return Watched(live.lines, told, late(live), live.errors, {live.code, text.code}, file, logs, hosts)
+    text_file: Path
 
 
 @pytest.fixture(scope="module")
-def lively(shared: Path) -> Watched:
-    """Everything that befalls a cluster: see the test of what it tells."""
-    file, other = shared / "lively.pcapng", shared / "text.pcapng"
-    with Cluster(threshold=100, trailing=20, snapshot_size=100_000) as cluster:
-        network = cluster.network
+def lively() -> Iterator[Lively]:
+    """A killed leader that comes back to a snapshot, a partition, a transfer, servers that join, move and leave."""
+    with shared_folder() as folder, Cluster(threshold=100, trailing=20, snapshot_size=100_000) as cluster:
+        network, file, text_file = cluster.network, folder / "live.pcapng", folder / "text.pcapng"
         with (
             Live(network, "-i", "br0", "--write", str(file)) as live,
-            Live(network, "-i", "br0", "--write", str(other), json_lines=False) as text,
+            Live(network, "-i", "br0", "--write", str(text_file), json_lines=False) as text,
         ):
             first = cluster.start(3)
             cluster.load(200, 100)
             cluster.apply(20)
-            last = cluster.state(first)["last_index"] + 50
+            last = cluster.state(first)["last_index"] + 50  # the load goes on until it is killed
             cluster.kill(first)
             second = cluster.wait_for_leader()
             cluster.apply(300)
@@ -88,9 +57,8 @@ def lively(shared: Path) -> Watched:
             cluster.restart(first)
             cluster.load_off()
             cluster.wait_until_applied()
-            cluster.partition([second])
             others = {1, 2, 3} - {second}
-            cluster.wait_for_leader(among=others)
+            cluster.partition([second])
             cluster.servers[cluster.wait_for_leader(among=others)].do("apply 3 64")
             cluster.heal()
             cluster.wait_until_applied()
@@ -107,44 +75,41 @@ def lively(shared: Path) -> Watched:
             cluster.stop(removed)  # it does not learn of that, and would ask for votes again and again
             cluster.wait_until_applied(among={leader, 4, moved})
             index = cluster.state(leader)["configuration_index"]
-            live.wait_for("all that is to be told", lambda lines: _is_settled(lines, index))
-            return watched(cluster, live, text, file)
+            live.wait_for("the commit of the last change", lambda lines: is_committed(lines, index))
+            live.wait_for("all that is to be told", is_settled)
+            seen = watched(cluster, live, file)
+            text.end()
+        assert text.code == 0
+        yield Lively(seen, [line.text for line in text.told], text_file)
 
 
-def _is_settled(lines: list[Line], index: int) -> bool:
-    """Whether the configuration at an index was told to be committed, and how every election ended."""
-    committed = {line["index"] for line in of(lines, "configuration_committed")}
-    return index in committed and len(of(lines, "election_begun")) == len(of(lines, "election_ended"))
+def test_live_tells_what_servers_logged_and_nothing_else(lively: Lively) -> None:
+    assert_told_as_logged(lively.seen.lines, lively.seen.logs, lively.seen.hosts)
+    assert (lively.seen.code, lively.seen.errors) == (0, "")
 
 
-def test_live_tells_what_servers_logged_and_nothing_else(lively: Watched) -> None:
-    assert_told_as_logged(lively.lines, lively.logs)
+def test_what_a_packet_proves_is_told_within_a_second(lively: Lively) -> None:
+    assert not lively.seen.too_late
 
 
-def test_what_a_packet_proves_is_told_within_a_second(lively: Watched) -> None:
-    assert not lively.too_late
+def test_connections_are_told_as_tcp_opened_and_ended_them(lively: Lively) -> None:
+    assert_connections_told_as_captured(lively.seen.lines, lively.seen.file, lively.seen.hosts)
 
 
-def test_connections_are_told_as_tcp_opened_and_ended_them(lively: Watched) -> None:
-    assert_connections_told_as_captured(lively.lines, lively.file, lively.hosts)
+def test_the_written_file_tells_the_same(lively: Lively) -> None:
+    assert run("events", "--json", str(lively.seen.file)).records == happenings(lively.seen.lines)
 
 
-def test_the_written_file_tells_the_same(lively: Watched) -> None:
-    assert run("events", "--json", str(lively.file)).records == happenings(lively.lines)
-
-
-def test_text_tells_the_same(lively: Watched) -> None:
+def test_text_tells_the_same(lively: Lively) -> None:
     """Beside what `events` prints there are findings of the audit, and the summary behind an empty line."""
-    printed = run("events", str(lively.file.with_name("text.pcapng"))).lines
+    printed = run("events", str(lively.text_file)).lines
     told = lively.text[: lively.text.index("")]
     assert [line for line in told if line in printed] == printed
     assert all(line.startswith("  ") for line in told if line not in printed)
     assert " packets with " in lively.text[len(told) + 1]
 
 
-def test_live_ends_well(lively: Watched) -> None:
-    assert lively.codes == {0}
-    assert not lively.errors
+# Privileges
 
 
 def test_program_may_be_where_only_root_may_read(tmp_path: Path) -> None:

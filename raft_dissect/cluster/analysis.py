@@ -120,6 +120,7 @@ class Analysis:
         self.servers.identities.message(message)
         sender = self.servers.sender(message.stream)
         receiver = self.servers.receiver(message.stream)
+        self.servers.spoke(message.stream)
         sender.seen(message)
         self._paths.stream(message.stream, message.first)
         flow = self._flows.of(message, sender, receiver)

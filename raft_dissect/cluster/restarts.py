@@ -41,6 +41,15 @@ class _Outgoing:
         self.proven: list[Place] = []
 
 
+    def absorb(self, other: _Outgoing) -> None:
+        """Take over the connections of a server that turned out to be this one."""
+        self.open |= other.open
+        self.closed += other.closed
+        self.doubt |= other.doubt
+        self.place = self.place or other.place
+        self.proven += other.proven
+
+
 class Restarts:
     """Finds restarts by what only the end of a process does: to close all connections that it had opened.
 
@@ -93,9 +102,13 @@ class Restarts:
         return True
 
     def _of(self, server: Server) -> _Outgoing:
+        """Those of a server, with those of others that turned out to be this one."""
+        server = server.resolved
         outgoing = self._servers.get(server)
         if outgoing is None:
             outgoing = self._servers[server] = _Outgoing()
+        for other in [known for known in self._servers if known.merged is not None and known.resolved is server]:
+            outgoing.absorb(self._servers.pop(other))
         return outgoing
 
     def forget(self, before_ns: int) -> None:

@@ -206,9 +206,12 @@ class Servers:
         )
         if stream.handshake is not None:
             server.handshake = stream.handshake.kind
-        else:
-            self.restarts.speaks(stream, server)
         return self._remember(stream, True, server)
+
+    def spoke(self, stream: Stream) -> None:
+        """A message came on a stream; its beginning may not have been captured, and it is open all the same."""
+        if stream.handshake is None:
+            self.restarts.speaks(stream, self.sender(stream))
 
     def receiver(self, stream: Stream) -> Server:
         """The server that a stream goes to."""

@@ -373,6 +373,7 @@ class Steady:
         conversation = self._between(message, sender, receiver, term)
         if conversation is not None:
             self._conversations[message.stream] = conversation
+            self.servers.spoke(message.stream)
         return conversation
 
     def _between(self, message: Message, sender: Server, receiver: Server, term: int) -> Conversation | None:
