@@ -62,5 +62,5 @@ def assert_well_told(seen: Watched, since_ns: int = 0) -> None:
     assert (seen.code, seen.errors) == (0, "")
     assert_told_as_logged(seen.lines, seen.logs, seen.hosts, since_ns)
     assert_connections_told_as_captured(seen.lines, seen.file, seen.hosts)
-    assert not seen.too_late
+    assert not seen.too_late, seen.too_late[0]
     assert run("events", "--json", str(seen.file)).records == happenings(seen.lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import pytest
 
 from raft_dissect import analyze
 from raft_dissect.cluster import Analysis, Clusters
-from raft_dissect.cluster.facts import Election, Snapshot
+from raft_dissect.cluster.facts import Election, Leadership, Snapshot, TermChange
 from raft_dissect.dissection import Dissection
 from raft_dissect.watch import Watch
 from raft_dissect.watch.watch import BEAT_NS
@@ -99,3 +100,23 @@ def test_what_a_packet_proves_is_told_within_a_second(file: str) -> None:
         if happening.kind in proven and at_ns - happening.place.time_ns > SECOND
     ]
     assert not late
+
+
+@pytest.mark.parametrize("file", ["s2-cowsql-0.22.1.pcap", "s5-canon-0.18.1.pcap", "s6-canon-0.18.1.pcap"])
+@pytest.mark.parametrize("seed", range(4))
+def test_nothing_is_told_twice_where_packets_are_missing(file: str, seed: int) -> None:
+    """What is held back behind a hole can prove something again, with an earlier packet."""
+    chances = random.Random(seed)
+    packets = [packet for packet in captures.packets(file) if chances.random() > 0.05]
+    once: Counter[tuple[object, ...]] = Counter()
+    over: set[tuple[object, ...]] = set()
+    for happening in happenings(packets):
+        fact = happening.fact
+        if isinstance(fact, TermChange):
+            once["term", fact.server, fact.new] += 1
+        elif isinstance(fact, Leadership):
+            reign = "leader", fact.term, fact.leader
+            once[reign] += happening.kind == "leader"
+            assert (reign in over) == (happening.kind == "leader_returned")
+            (over.add if happening.kind == "leader_ended" else over.discard)(reign)
+    assert set(once.values()) == {1}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from raft_dissect.cluster.facts import ClusterFacts
     from raft_dissect.columns import MessageBatch
     from raft_dissect.values import Arrival, Message, Place, Stream
-    from raft_dissect.watch.news import Silences
+    from raft_dissect.watch.news import Endings
 
 BEAT_NS = 100_000_000
 """Nanoseconds of capture time between one look and the next."""
@@ -53,7 +53,7 @@ class Watch:
         """`analyses` are those of the clusters; whoever made them feeds them."""
         self._analyses = analyses
         self._told: dict[tuple[object, ...], int] = {}
-        self._silences: Silences = {}
+        self._endings: Endings = {}
         self._waiting: list[Happening] = []
         self._gaps: dict[tuple[str, int | None], int] = {}
         self._asked = 0
@@ -106,9 +106,14 @@ class Watch:
         self._waiting.append(Happening("snapshot_begun", message.first, begun, analyses.index(analysis)))
 
     def _new(self, facts: ClusterFacts, now_ns: int, number: int) -> Iterator[Happening]:
-        for kind, place, fact, key in news(facts, now_ns, self._silences):
-            if (kind, *key) not in self._told and place.time_ns >= self._before_ns:
-                self._told[kind, *key] = place.time_ns
+        for kind, place, fact, key, name in news(facts, now_ns, self._endings):
+            if (kind, *key) in self._told or place.time_ns < self._before_ns:
+                continue
+            self._told[kind, *key] = place.time_ns
+            is_moved = name and place.time_ns <= self._told.get((kind, number, *name), -1)
+            if name:
+                self._told[kind, number, *name] = place.time_ns
+            if not is_moved:
                 yield Happening(kind, place, fact, number)
 
     def _forget(self, now_ns: int) -> None:
@@ -118,7 +123,7 @@ class Watch:
         for analysis in self._analyses.present():
             analysis.forget(before)
         self._told = {key: time for key, time in self._told.items() if time >= before or key[0] == "server"}
-        self._silences = {key: place for key, place in self._silences.items() if place.time_ns >= before}
+        self._endings = {key: ended for key, ended in self._endings.items() if ended.last.time_ns >= before}
         self._gaps = {key: time for key, time in self._gaps.items() if time >= before}
 
 
