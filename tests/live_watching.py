@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.command import run
-from tests.live_truth import assert_connections_told_as_captured, assert_told_as_logged, happenings, late
+from tests.live_truth import SECOND, assert_connections_told_as_captured, assert_told_as_logged, happenings, late
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,12 +46,12 @@ class Watched(NamedTuple):
     hosts: dict[int, list[str]]
 
 
-def watched(cluster: Rig[Any], live: Live, file: Path) -> Watched:
-    """End it, and collect what it told and what servers logged."""
+def watched(cluster: Rig[Any], live: Live, file: Path, bound_ns: int = SECOND) -> Watched:
+    """End it, and collect what it told and what servers logged; `bound_ns` is when lines are too late."""
     live.end()
     hosts = {id_: [cluster.network.ip(id_), cluster.network.ip(id_, 6)] for id_ in cluster.servers}
     logs = {id_: cluster.log(id_) for id_ in cluster.servers}
-    return Watched(live.lines, late(live), live.code, live.errors, file, logs, hosts)
+    return Watched(live.lines, late(live, bound_ns), live.code, live.errors, file, logs, hosts)
 
 
 def assert_well_told(seen: Watched, since_ns: int = 0) -> None:
