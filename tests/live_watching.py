@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.command import run
-from tests.live_truth import SECOND, assert_connections_told_as_captured, assert_told_as_logged, happenings, late
+from tests.live_truth import (
+    SECOND,
+    Truth,
+    assert_connections_told_as_captured,
+    assert_told_as_logged,
+    happenings,
+    is_settled,
+    late,
+    of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +53,13 @@ class Watched(NamedTuple):
     file: Path
     logs: dict[int, list[Record]]
     hosts: dict[int, list[str]]
+
+
+def wait_until_told(cluster: Rig[Any], live: Live) -> None:
+    """Wait for what silence proves: how elections without a winner ended, and that former leaders lead no more."""
+    term, _ = max(Truth({id_: cluster.log(id_) for id_ in cluster.servers}).leaders)
+    live.wait_for("the last leader", lambda lines: any(line["term"] == term for line in of(lines, "leader")))
+    live.wait_for("all that is to be told", is_settled)
 
 
 def watched(cluster: Rig[Any], live: Live, file: Path, bound_ns: int = SECOND) -> Watched:

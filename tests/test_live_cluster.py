@@ -17,10 +17,9 @@ from tests.live_truth import (
     assert_told_as_logged,
     happenings,
     is_committed,
-    is_settled,
     of,
 )
-from tests.live_watching import Watched, shared_folder, watched
+from tests.live_watching import Watched, shared_folder, wait_until_told, watched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +75,7 @@ def lively() -> Iterator[Lively]:
             cluster.wait_until_applied(among={leader, 4, moved})
             index = cluster.state(leader)["configuration_index"]
             live.wait_for("the commit of the last change", lambda lines: is_committed(lines, index))
-            live.wait_for("all that is to be told", is_settled)
+            wait_until_told(cluster, live)
             seen = watched(cluster, live, file)
             text.end()
         assert text.code == 0

@@ -14,8 +14,8 @@ from tests.cluster import Cluster, needs_clusters
 from tests.cluster.waiting import wait_for
 from tests.command import COMMAND, environment, run
 from tests.live_process import Live
-from tests.live_truth import Truth, assert_told_as_logged, happenings, is_settled, of
-from tests.live_watching import shared_folder, watched
+from tests.live_truth import Truth, assert_told_as_logged, happenings, of
+from tests.live_watching import shared_folder, wait_until_told, watched
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,9 +115,8 @@ def test_dropped_packets_are_said_and_make_no_events_and_no_accusations() -> Non
             cluster.load_off()
             cluster.wait_until_applied()
             cluster.kill(leader)
-            new = cluster.wait_for_leader()
-            live.wait_for("the new leader", lambda lines: any(x["leader"] == new for x in of(lines, "leader")))
-            live.wait_for("all that is to be told", is_settled)
+            cluster.wait_for_leader()
+            wait_until_told(cluster, live)
             seen = watched(cluster, live, file)
         assert live.code == 0
         dropped = [line for line in of(live.lines, "diagnostic") if line["diagnostic"] == "dropped"]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from tests.cluster import Cluster, DqliteCluster, needs_clusters
 from tests.cluster.waiting import wait_for
 from tests.live_process import Live
-from tests.live_truth import SECOND, is_settled, of
-from tests.live_watching import assert_well_told, shared_folder, watched
+from tests.live_truth import SECOND, of
+from tests.live_watching import assert_well_told, shared_folder, wait_until_told, watched
 
 if TYPE_CHECKING:
     from tests.live_watching import Watched
@@ -37,7 +37,7 @@ def test_dqlite_nodes_with_a_snapshot_and_a_transfer() -> None:
             wait_for("the new leader", lambda: cluster.leader() == 2)
             cluster.execute("DELETE FROM numbers")
             cluster.wait_until_applied()
-            live.wait_for("all that is to be told", is_settled)
+            wait_until_told(cluster, live)
             seen = watched(cluster, live, file)
         assert_well_told(seen)
     assert of(seen.lines, "snapshot_ended")
@@ -58,7 +58,7 @@ def test_pre_votes_over_ipv6_on_all_ports_of_the_bridge() -> None:
             cluster.wait_for_leader()
             cluster.restart(leader)
             cluster.wait_until_applied()
-            live.wait_for("all that is to be told", is_settled)
+            wait_until_told(cluster, live)
             seen = watched(cluster, live, file)
         assert_well_told(seen)
     assert any(line["pre_vote"] for line in of(seen.lines, "election_begun"))
@@ -90,7 +90,7 @@ def test_live_that_begins_while_a_cluster_works() -> None:
             cluster.load_off()
             cluster.restart(first)
             cluster.wait_until_applied()
-            live.wait_for("all that is to be told", is_settled)
+            wait_until_told(cluster, live)
             seen = watched(cluster, live, file, 2 * SECOND)
         assert_well_told(seen, since_ns)
     hosts = {cluster.network.ip(id_) for id_ in (1, 2, 3)}
