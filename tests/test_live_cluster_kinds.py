@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from tests.cluster import Cluster, DqliteCluster, needs_clusters
 from tests.cluster.waiting import wait_for
+from tests.command import run
 from tests.live_process import Live
-from tests.live_truth import SECOND, of
+from tests.live_truth import SECOND, assert_told_as_logged, happenings, of
 from tests.live_watching import assert_well_told, shared_folder, wait_until_told, watched
 
 if TYPE_CHECKING:
+    from tests.cluster.servers import Server
     from tests.live_watching import Watched
 
 pytestmark = needs_clusters()
@@ -69,6 +71,41 @@ def test_pre_votes_over_ipv6_on_all_ports_of_the_bridge() -> None:
 
 def count(seen: Watched, event: str, until_ns: int) -> int:
     return sum(record["event"] == event and record["t"] <= until_ns for log in seen.logs.values() for record in log)
+
+
+class OneHost(Cluster):
+    """A cluster in the namespace of the hub, where servers are at ports 9001, 9002 ... of the loopback interface."""
+
+    def address(self, id_: int) -> str:
+        return f"127.0.0.1:{9000 + id_}"
+
+    def _start_in_namespace(self, id_: int, program: Server) -> None:
+        program.command = [*self.network.command(0), *program.command[len(self.network.command(id_)) :]]
+        (program.folder / "data").mkdir(parents=True)
+        self.servers[id_] = program
+        self._undo.callback(program.kill)
+        program.start()
+
+
+def test_servers_on_one_host_are_told_from_each_other() -> None:
+    with shared_folder() as folder, OneHost() as cluster:
+        file = folder / "live.pcapng"
+        with Live(cluster.network, "-i", "lo", "--write", str(file)) as live:
+            leader = cluster.start(3)
+            cluster.apply(10)
+            cluster.wait_until_applied()
+            cluster.kill(leader)
+            cluster.wait_for_leader()
+            cluster.apply(1)
+            wait_until_told(cluster, live)
+            seen = watched(cluster, live, file)
+        assert (seen.code, seen.errors) == (0, "")
+        assert_told_as_logged(seen.lines, seen.logs, {})
+        assert not seen.too_late
+        assert run("events", "--json", str(file)).records == happenings(seen.lines)
+    summary = seen.lines[-1]
+    assert count(seen, "received", summary["time_ns"]) <= sum(summary["messages"].values())
+    assert sum(summary["messages"].values()) <= count(seen, "send", summary["time_ns"])
 
 
 def test_live_that_begins_while_a_cluster_works() -> None:
