@@ -100,7 +100,7 @@ def test_servers_on_one_host_are_told_from_each_other() -> None:
             wait_until_told(cluster, live)
             seen = watched(cluster, live, file)
         assert (seen.code, seen.errors) == (0, "")
-        assert_told_as_logged(seen.lines, seen.logs, {})
+        assert_told_as_logged(seen.lines, seen.logs, {id_: [cluster.address(id_)] for id_ in seen.logs})
         assert not seen.too_late
         assert run("events", "--json", str(file)).records == happenings(seen.lines)
     summary = seen.lines[-1]
