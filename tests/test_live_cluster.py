@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pwd
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+import raft_dissect
 from tests.cluster import Cluster, needs_clusters
 from tests.cluster.waiting import wait_for
-from tests.command import ROOT, run
+from tests.command import run
 from tests.live_process import Live
 from tests.live_truth import (
     assert_connections_told_as_captured,
@@ -23,7 +25,6 @@ from tests.live_watching import Watched, shared_folder, wait_until_told, watched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = needs_clusters()
 
@@ -113,7 +114,7 @@ def test_text_tells_the_same(lively: Lively) -> None:
 
 def test_program_may_be_where_only_root_may_read(tmp_path: Path) -> None:
     """Whom root becomes may not read root's own folders, where virtual environments often are."""
-    shutil.copytree(ROOT / "raft_dissect", tmp_path / "code" / "raft_dissect")
+    shutil.copytree(Path(raft_dissect.__file__).parent, tmp_path / "code" / "raft_dissect")
     (tmp_path / "code").chmod(0o700)
     with Cluster() as cluster, Live(cluster.network, "-i", "br0", code=tmp_path / "code") as live:
         leader = cluster.start(2)
