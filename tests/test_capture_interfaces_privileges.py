@@ -25,19 +25,22 @@ if TYPE_CHECKING:
 
 pytestmark = needs_root
 
+OLDEST = (3, 11)
+"""The oldest Python that runs the package; its modules are there uncompiled, too."""
 NOBODY = pwd.getpwnam("nobody")
 PACKAGE = Path(raft_dissect.__file__).parent
 
 
 def public_python() -> str | None:
-    """A Python like this one that an ordinary user may run; None if there is none."""
+    """A Python that an ordinary user may run, at best like this one; None if there is none."""
     script = (
         f"import os, sys; os.setuid({NOBODY.pw_uid}); print(os.access(os.__file__, os.R_OK), *sys.version_info[:2])"
     )
-    for python in (sys.executable, shutil.which(f"python3.{sys.version_info.minor}", path="/usr/bin:/usr/local/bin")):
+    names = (f"python3.{sys.version_info.minor}", "python3")
+    for python in (sys.executable, *(shutil.which(name, path="/usr/bin:/usr/local/bin") for name in names)):
         if python is not None:
-            found = subprocess.run([python, "-c", script], capture_output=True, text=True, check=False).stdout
-            if found.split() == ["True", *map(str, sys.version_info[:2])]:
+            found = subprocess.run([python, "-c", script], capture_output=True, text=True, check=False).stdout.split()
+            if found[:1] == ["True"] and tuple(map(int, found[1:])) >= OLDEST:
                 return python
     return None
 

@@ -40,7 +40,6 @@ class _Outgoing:
         self.doubt: set[int] = set()
         self.proven: list[Place] = []
 
-
     def absorb(self, other: _Outgoing) -> None:
         """Take over the connections of a server that turned out to be this one."""
         self.open |= other.open

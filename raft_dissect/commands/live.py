@@ -99,7 +99,7 @@ def run(options: argparse.Namespace) -> int:
             capture = stack.enter_context(open_interfaces(options.interface, options.port, ring_size=ring_size))
             metrics = _metrics(options, stack)  # the port may be one that only root may open
             _import_all(_SCREEN if options.screen else ())
-            drop_privileges(options.user)
+            drop_privileges(options.user, is_loaded=not (options.screen or options.metrics))
             writer = _writer(options, capture)
             code = _watch(options, capture, writer, metrics)
     except UnavailableError as error:

@@ -32,13 +32,14 @@ def user_name(uid: int) -> str:
         return str(uid)
 
 
-def drop_privileges(user: str | None = None) -> Identity | None:
+def drop_privileges(user: str | None = None, *, is_loaded: bool = False) -> Identity | None:
     """Run from now on as an ordinary user, with the groups of that user, without any capability, and for good.
 
     What root runs becomes `user`; without one the user who called sudo, and `nobody` when nobody did. With the user
     `root` nothing changes, and None is given, as it is where the process is not root's; then it only loses its
     capabilities. Interfaces that are open stay open. Raises UnavailableError for an unknown user, when anything of root
-    is left, and when that user may not read the program, which is loaded as it is needed.
+    is left, and when that user may not read the program, which is loaded as it is needed, unless `is_loaded` says that
+    all of it has been imported.
     """
     if user == "root":
         return None
@@ -48,7 +49,8 @@ def drop_privileges(user: str | None = None) -> Identity | None:
     _lose_capabilities()
     if identity is not None:
         _verify(identity)
-        _check_program(identity)
+        if not is_loaded:
+            _check_program(identity)
     return identity
 
 
