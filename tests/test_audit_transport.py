@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from raft_dissect import wire
 from raft_dissect.dissection import Dissection
 from raft_dissect.values import Message, Packet
 from tests import captures
 from tests.audits import errors, found
+from tests.mutants.membership import changes, put
 from tests.mutations import transcript
 from tests.packets import ACK, MILLISECOND, RST, START, Address, Connection
 from tests.scripts import Script
@@ -51,6 +53,15 @@ def test_a_server_moves_without_a_configuration_that_says_so() -> None:
     assert talk.frame(second) in {finding.place.frame for finding in findings}
     assert any("Server 1 calls itself 10.77.77.9:9001" in finding.message for finding in findings)
     assert {finding.severity for finding in findings} == {"warning"}
+
+
+def test_a_server_may_move_right_after_it_has_connected() -> None:
+    """Entry 131 has server 5 where it says to be when it connects; entry 172 gives it another port later."""
+    talk = transcript(MEMBERS)
+    for message in changes(talk, 172):
+        servers = wire.decode_configuration(message.entries[0].data)
+        put(message, [each._replace(address=each.address.replace("77.5:9001", "77.5:9002")) for each in servers])
+    assert found(talk.packets(), "HS-03") == []
 
 
 def test_two_servers_advertise_one_address() -> None:

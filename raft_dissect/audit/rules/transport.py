@@ -51,8 +51,8 @@ ADDRESS = Rule(
     "HS-03",
     "A server has one address, and an address one server",
     "warning",
-    "A server advertises the address that the latest configuration gives it, and the one that it advertised before; no "
-    "two servers advertise the same.",
+    "A server advertises an address that a configuration gives it, and the one that it advertised before; no two "
+    "servers advertise the same.",
     "Raft thesis 4",
     "Two handshakes, or a handshake and a configuration, with the same id or the same address.",
     "Only what servers say of themselves is compared, not where packets come from. Servers may move: one that a "
@@ -244,11 +244,12 @@ class Transport(Group):
         owner: tuple[int, Place] | None,
     ) -> None:
         """Judge what a server calls itself, once a configuration had its time to be seen."""
-        latest = self.knowledge.configurations.latest
-        configured = None if latest is None else {one.id: one.address for one in latest.servers}.get(server)
-        if configured == address:
+        known = self.knowledge.configurations
+        if any(one.id == server and one.address == address for seen in known for one in seen.servers):
             self.judge.hold(ADDRESS)
             return
+        latest = known.latest
+        configured = None if latest is None else {one.id: one.address for one in latest.servers}.get(server)
         text = f"Server {server} calls itself {address}"
         if configured is not None and latest is not None:
             text += f"; configuration {latest.conf_index} has it at {configured} (frame {latest.place.frame})."
