@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from raft_dissect.columns import PacketBlock
-from raft_dissect.values import CaptureProblem, Packet, TimePassed
+from raft_dissect.values import CaptureProblem, Packet, TimePassed, TlsSecrets, Undecrypted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ _MOST = 600
 """Beats between two packets; what waits for time to pass does not wait for longer, so the others are left out."""
 
 
-Item = PacketBlock | Packet | CaptureProblem | TimePassed
+Item = PacketBlock | Packet | CaptureProblem | TimePassed | TlsSecrets | Undecrypted
 
 
 class _Clock:

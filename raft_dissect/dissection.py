@@ -11,13 +11,23 @@ from raft_dissect.beats import in_beats
 from raft_dissect.capture import Capture, open_capture
 from raft_dissect.columns import MessageBatch, PacketBlock
 from raft_dissect.streams import Engine
-from raft_dissect.values import CaptureProblem, Diagnostic, Message, Packet, Place, TimePassed
+from raft_dissect.values import (
+    CaptureProblem,
+    Diagnostic,
+    Message,
+    Packet,
+    Place,
+    TimePassed,
+    TlsSecrets,
+    Undecrypted,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from raft_dissect.beats import Item
     from raft_dissect.streams import Statistics
+    from raft_dissect.tls.decryption import Decryption
     from raft_dissect.values import Arrival, Event
 
 Path = str | os.PathLike[str]
@@ -56,6 +66,7 @@ class Dissection:
         hash_payload: bool = False,
         digest_data: bool = False,
         follow: bool = False,
+        tls_keys: Path | None = None,
     ) -> None:
         """With `digest_data` each message has the CRC-32 of the data of each of its entries, or of its snapshot."""
         self._engine = Engine(
@@ -66,6 +77,11 @@ class Dissection:
             digest_data=digest_data,
         )
         self._items = _open(source, follow)
+        self._ports = ports
+        self._decryption: Decryption | None = None
+        if tls_keys is not None:
+            grows = follow or not isinstance(self._items, Capture)
+            self._decryption = self._begin_decryption(os.fspath(tls_keys), grows)
         self._time_ns = 0
         self._begun = False
 
@@ -73,6 +89,11 @@ class Dissection:
     def capture(self) -> Capture | None:
         """The opened files; None when the packets come from elsewhere."""
         return self._items if isinstance(self._items, Capture) else None
+
+    @property
+    def decryption(self) -> Decryption | None:
+        """What decrypts TLS; None when there are no secrets, so far, that could."""
+        return self._decryption
 
     @property
     def statistics(self) -> Statistics:
@@ -109,6 +130,7 @@ class Dissection:
         engine, source = self._engine, self._items
         items: Iterable[Item] = source.blocks() if isinstance(source, PacketSource) else source
         try:
+            items = self._in_clear(items)
             for item in in_beats(items, every_ns) if every_ns else items:
                 yield self._feed(item), item.time_ns if isinstance(item, TimePassed) else None
             yield MessageBatch.of(engine.close()), None
@@ -116,8 +138,33 @@ class Dissection:
             if isinstance(source, PacketSource):
                 source.close()
 
+    def _begin_decryption(self, key_log: str | None = None, grows: bool = False) -> Decryption:
+        from raft_dissect.tls.decryption import Decryption  # start-up counts: few captures are of TLS
+        from raft_dissect.tls.keylog import KeyLog, Secrets
+
+        secrets = Secrets()
+        log = KeyLog(key_log, secrets, grows=grows) if key_log is not None else None
+        return Decryption(secrets, self._ports, log.refresh if log is not None and grows else None, required=log is not None)
+
+    def _in_clear(self, items: Iterable[Item]) -> Iterator[Item]:
+        """The same items, with what is inside TLS connections for which there are secrets."""
+        for item in items:
+            if isinstance(item, TlsSecrets):
+                self._decryption = self._decryption or self._begin_decryption()
+                self._decryption.add(item)
+            elif self._decryption is None:
+                yield item
+            else:
+                yield from self._decryption.feed(item)
+        if self._decryption is not None:
+            yield from self._decryption.close()
+
     def _feed(self, item: Item) -> MessageBatch:
         engine = self._engine
+        if isinstance(item, Undecrypted):
+            return MessageBatch.of(engine.end_clear_text(item))
+        if isinstance(item, TlsSecrets):
+            return MessageBatch.of([])
         if isinstance(item, PacketBlock):
             self._time_ns = item.columns.times[item.end - 1]
             return engine.feed_block(item)

@@ -58,6 +58,13 @@ class TimePassed(NamedTuple):
     """Nanoseconds since the Unix epoch, UTC."""
 
 
+class TlsSecrets(NamedTuple):
+    """Secrets of TLS connections that a capture file holds, for packets that come after them."""
+
+    lines: bytes
+    """Lines of a key log, as NSS writes it."""
+
+
 class Place(NamedTuple):
     """Where in the capture something was seen: the evidence that a person can open in Wireshark."""
 
@@ -65,6 +72,19 @@ class Place(NamedTuple):
     """Nanoseconds since the Unix epoch, UTC."""
     frame: int
     file: int = 0
+
+
+class Undecrypted(NamedTuple):
+    """From some place on nothing more of one direction of a TLS connection is decrypted."""
+
+    key: bytes
+    """Addresses and ports of the direction, as a segment has them."""
+    before: Place
+    """The last packet before what is missing."""
+    place: Place
+    """The first packet behind it."""
+    reason: str
+    """Why, in a few words."""
 
 
 class Endpoint(NamedTuple):

@@ -16,9 +16,11 @@ from raft_dissect.capture.pcapng_blocks import (
     LAYOUTS,
     MOST_INTERFACES,
     PACKET,
+    SECRETS,
     SECTION,
     SIMPLE_PACKET,
     SMALLEST_BLOCK,
+    TLS_KEY_LOG,
     TRAILER_SIZE,
     Layout,
     lengths_agree,
@@ -28,6 +30,7 @@ from raft_dissect.capture.pcapng_blocks import (
 )
 from raft_dissect.capture.pcapng_scan import scan_blocks
 from raft_dissect.capture.records import LARGEST_RECORD, RecordReader
+from raft_dissect.values import TlsSecrets
 
 if TYPE_CHECKING:
     from raft_dissect.capture.records import Item
@@ -156,6 +159,8 @@ class PcapngReader(RecordReader):
             self._open_section(buffer, start, stop)
         elif block_type == INTERFACE:
             self._add_interface(buffer, start, stop)
+        elif block_type == SECRETS:
+            self._take_secrets(buffer, start, stop, items)
         elif block_type in COUNTED_AS_FRAMES:
             self._end_block(buffer, items)
             self.frame += 1
@@ -210,6 +215,16 @@ class PcapngReader(RecordReader):
         columns.times[row] = time_ns
         self._rows = row + 1
         self.frame += 1
+
+    def _take_secrets(self, buffer: bytes, start: int, stop: int, items: list[Item]) -> None:
+        """Pass on a key log of TLS; secrets of other protocols are of no use."""
+        _check_body("a Decryption Secrets Block", stop - start, 8)
+        kind, length = self._layout.block.unpack_from(buffer, start)
+        if length > stop - start - 8:
+            raise _DamagedBodyError(f"a Decryption Secrets Block claims {length} bytes and has {stop - start - 8}")
+        if kind == TLS_KEY_LOG:
+            self._end_block(buffer, items)
+            items.append(TlsSecrets(buffer[start + 8 : start + 8 + length]))
 
     def _interface(self, number: int) -> Interface:
         if number >= len(self._interfaces):

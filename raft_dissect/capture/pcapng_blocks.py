@@ -20,6 +20,9 @@ INTERFACE = 1
 PACKET = 2
 SIMPLE_PACKET = 3
 ENHANCED_PACKET = 6
+SECRETS = 10
+TLS_KEY_LOG = 0x544C534B
+"""What a Decryption Secrets Block holds: lines of a TLS key log."""
 COUNTED_AS_FRAMES = frozenset({9, 0x00000BAD, 0x40000BAD})
 """Blocks without a packet that Wireshark numbers like packets: systemd journal entries and custom blocks."""
 

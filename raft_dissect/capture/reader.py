@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from raft_dissect.capture.errors import CaptureError
 from raft_dissect.capture.source import STANDARD_INPUT, Source
 from raft_dissect.columns import PacketBlock
+from raft_dissect.values import TlsSecrets
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -82,8 +83,11 @@ class Capture:
     def __iter__(self) -> Iterator[Packet | CaptureProblem]:
         return self._packets
 
-    def blocks(self) -> Iterator[PacketBlock | CaptureProblem]:
-        """Yield the same in blocks of packets, each of which is valid until the next item is asked for."""
+    def blocks(self) -> Iterator[Item]:
+        """Yield the same in blocks of packets, each of which is valid until the next item is asked for.
+
+        Among them are the secrets of TLS connections that a file holds.
+        """
         return self._items
 
     def stop_following(self) -> None:
@@ -117,7 +121,7 @@ def _one_by_one(items: Iterator[Item]) -> Generator[Packet | CaptureProblem, Non
     for item in items:
         if isinstance(item, PacketBlock):
             yield from item
-        else:
+        elif not isinstance(item, TlsSecrets):
             yield item
 
 

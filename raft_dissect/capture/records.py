@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from raft_dissect.capture.recovery import ENOUGH_RECORDS, MOST_STEPS, STEPS_PER_SEARCH, Search
 from raft_dissect.columns import PacketBlock, PacketColumns
-from raft_dissect.values import CaptureProblem
+from raft_dissect.values import CaptureProblem, TlsSecrets
 
 if TYPE_CHECKING:
     from raft_dissect.capture.recovery import Rules
 
-Item = PacketBlock | CaptureProblem
+Item = PacketBlock | CaptureProblem | TlsSecrets
 """What a reader gives."""
 
 MIN_LARGEST_RECORD = 256 * 1024

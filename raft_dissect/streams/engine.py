@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from raft_dissect.columns import PacketBlock
-    from raft_dissect.values import Event, Packet, StreamEnd
+    from raft_dissect.values import Event, Packet, StreamEnd, Undecrypted
 
 GRACE_NS = 1_000_000_000
 """Nanoseconds of capture time that a packet may come late.
@@ -145,6 +145,16 @@ class Engine:
         self._fast.now = max(self._fast.now, time_ns)
         if self._fast.now >= self._fast.due:
             self._settle()
+        return self._take_events()
+
+    def end_clear_text(self, sealed: Undecrypted) -> Sequence[Event]:
+        """Know that one direction of a connection is not decrypted any more; give what follows from that."""
+        direction = self._directions.get(sealed.key)
+        if direction is not None and not direction.ended:
+            direction.catch_up()
+            direction.framer.seal(sealed.before, sealed.place, sealed.reason)
+            self._count_held(direction)
+            direction.connection.ease()
         return self._take_events()
 
     def arriving(self) -> list[Arrival]:

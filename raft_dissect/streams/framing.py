@@ -224,6 +224,24 @@ class Framer:
         elif self.state != OTHER:
             self._lose(cut, hole)
 
+    def seal(self, before: Place, place: Place, reason: str) -> None:
+        """Know that no more of the stream will be in clear; what is missing begins between the packets."""
+        if self.state == OTHER:
+            return
+        self._cut_end = -1
+        self._decide(0)
+        hole = Hole(None, None, before, place, reason)
+        if self.state == MESSAGES and len(self._buffer) >= _PREAMBLE:
+            self._begin_cut_message(hole)
+        if self.state == PAYLOAD and not self._held and self.message is not None:
+            hole.message = self.message
+            if self.message.missing is not None:
+                self.message.missing += self.remaining
+            self._emit(self.message)
+        self._gaps.outside(hole, self._skipped + len(self._buffer))
+        self._gaps.not_found(self._skipped + len(self._buffer))
+        self._ignore()
+
     def end(self, place: Place, reason: StreamEnd) -> None:
         """The stream is over; say what was left unfinished."""
         self._cut_end = -1

@@ -19,12 +19,17 @@ _INDEXES = (("prev_log_index", "entries after index"), ("last_index", "up to ind
 class Hole:
     """A gap whose cost may still be unknown."""
 
-    __slots__ = ("before", "message", "offset", "place", "size", "skipped")
+    __slots__ = ("before", "message", "offset", "place", "reason", "size", "skipped")
 
-    def __init__(self, offset: int | None, size: int, before: Place, place: Place) -> None:
+    def __init__(
+        self, offset: int | None, size: int | None, before: Place, place: Place, reason: str | None = None
+    ) -> None:
         self.offset = offset
         """In the stream; None when its start was not seen."""
         self.size = size
+        """Bytes; None when it goes on to the end of the stream."""
+        self.reason = reason
+        """Why nothing is known of the stream from here on, if that is so."""
         self.before = before
         """The last packet of the stream before it."""
         self.place = place
@@ -93,6 +98,8 @@ class Gaps:
         name, offset = (None, None) if message is None else (message.name, message.offset)
         gap = Gap(hole.before, cost, name, offset, passed)
         detail = f"missing {_between(hole.before, hole.place)}, {_consequence(cost, message, passed)}"
+        if hole.reason is not None:
+            detail = f"not decrypted from frame {hole.place.frame} on: {hole.reason}; {_lost_from(message)}"
         self._events.append(Diagnostic("gap", hole.place, self._stream, hole.offset, hole.size, detail, gap=gap))
 
 
@@ -107,12 +114,16 @@ def _consequence(cost: GapCost, message: Message | None, passed: int | None) -> 
         return "inside the handshake: no message is lost"
     if cost == "partial":
         return f"inside {_described(message)}: it is partial, and no other message is lost"
-    lost = "messages may be lost" if message is None else f"from inside {_described(message)} on messages may be lost"
+    lost = _lost_from(message)
     if cost == "unframed":
         return f"{lost}: none was found in the {passed} bytes behind the gap"
     if not passed:
         return f"{lost}: the next one begins right behind the gap"
     return f"{lost}: {passed} bytes behind the gap were passed over up to the next one"
+
+
+def _lost_from(message: Message | None) -> str:
+    return "messages may be lost" if message is None else f"from inside {_described(message)} on messages may be lost"
 
 
 def _described(message: Message | None) -> str:
