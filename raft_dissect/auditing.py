@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from raft_dissect.cluster import Analysis
     from raft_dissect.cluster.facts import ServerName
     from raft_dissect.columns import MessageBatch
-    from raft_dissect.dissection import Source
+    from raft_dissect.dissection import Path, Source
     from raft_dissect.values import Stream
 
 
@@ -69,13 +69,21 @@ class AuditBuilder:
 
 
 def audit(
-    source: Source, *, ports: Collection[int] | None = None, layout: str | None = None, off: Collection[str] = ()
+    source: Source,
+    *,
+    ports: Collection[int] | None = None,
+    layout: str | None = None,
+    off: Collection[str] = (),
+    tls_keys: Path | None = None,
+    via_tshark: bool = False,
 ) -> Verdicts:
     """Check the clusters whose traffic was captured against the rules of Raft and of C-Raft's protocol.
 
     `off` are the ids of rules that are not asked; the other arguments and the errors are those of `messages`.
     """
-    dissection = Dissection(source, ports=ports, layout=layout, digest_data=True)
+    dissection = Dissection(
+        source, ports=ports, layout=layout, digest_data=True, tls_keys=tls_keys, via_tshark=via_tshark
+    )
     builder = AuditBuilder(off)
     for batch in dissection.batches():
         builder.feed(batch)

@@ -9,9 +9,10 @@ from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
 from raft_dissect.capture import CaptureError
+from raft_dissect.capture.errors import UnavailableError
 from raft_dissect.commands import audit, events, ladder, live, messages, report, wireshark
 from raft_dissect.commands.arguments import Version
-from raft_dissect.commands.exits import FINE, MISSING, complain
+from raft_dissect.commands.exits import FINE, MISSING, complain, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code: int = options.run(options)
         sys.stdout.flush()
+    except UnavailableError as error:
+        return unavailable(error)
     except CaptureError as error:
         return complain(str(error))
     except BrokenPipeError:

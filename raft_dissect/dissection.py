@@ -8,7 +8,8 @@ from itertools import chain
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from raft_dissect.beats import in_beats
-from raft_dissect.capture import Capture, open_capture
+from raft_dissect.capture import Capture, CaptureError, open_capture
+from raft_dissect.capture.source import STANDARD_INPUT
 from raft_dissect.columns import MessageBatch, PacketBlock
 from raft_dissect.streams import Engine
 from raft_dissect.values import (
@@ -26,8 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from raft_dissect.beats import Item
+    from raft_dissect.capture.tshark.unwrapping import Unwrapping
+    from raft_dissect.sealed import SealedFacts
+    from raft_dissect.sealed.traffic import SealedTraffic
     from raft_dissect.streams import Statistics
     from raft_dissect.tls.decryption import Decryption
+    from raft_dissect.tls.keylog import KeyLog
     from raft_dissect.values import Arrival, Event
 
 Path = str | os.PathLike[str]
@@ -66,9 +71,14 @@ class Dissection:
         hash_payload: bool = False,
         digest_data: bool = False,
         follow: bool = False,
-        tls_keys: Path | None = None,
+        tls_keys: Path | KeyLog | None = None,
+        via_tshark: bool = False,
+        watch_sealed: bool = False,
     ) -> None:
-        """With `digest_data` each message has the CRC-32 of the data of each of its entries, or of its snapshot."""
+        """With `digest_data` each message has the CRC-32 of the data of each of its entries.
+
+        With `watch_sealed` what TLS shows without its keys is known in the end, see `sealed`.
+        """
         self._engine = Engine(
             ports,
             layout=layout,
@@ -79,9 +89,14 @@ class Dissection:
         self._items = _open(source, follow)
         self._ports = ports
         self._decryption: Decryption | None = None
+        self._unwrapping = _begin_unwrapping() if via_tshark else None
+        self._watches_sealed = watch_sealed
+        # Plain files are gone through again if they turn out to hold TLS; of anything else all is looked at.
+        capture = self.capture
+        read_once = via_tshark or capture is None or capture.size is None or STANDARD_INPUT in capture.files
+        self._sealed = _begin_sealed(ports) if watch_sealed and read_once else None
         if tls_keys is not None:
-            grows = follow or not isinstance(self._items, Capture)
-            self._decryption = self._begin_decryption(os.fspath(tls_keys), grows)
+            self._decryption = self._begin_decryption(tls_keys, grows=follow or not isinstance(self._items, Capture))
         self._time_ns = 0
         self._begun = False
 
@@ -135,20 +150,46 @@ class Dissection:
                 yield self._feed(item), item.time_ns if isinstance(item, TimePassed) else None
             yield MessageBatch.of(engine.close()), None
         finally:
+            for stage in (self._unwrapping, self._decryption):
+                if stage is not None:
+                    stage.stop()
             if isinstance(source, PacketSource):
                 source.close()
 
-    def _begin_decryption(self, key_log: str | None = None, grows: bool = False) -> Decryption:
-        from raft_dissect.tls.decryption import Decryption  # start-up counts: few captures are of TLS
-        from raft_dissect.tls.keylog import KeyLog, Secrets
+    def sealed(self) -> tuple[SealedFacts, ...]:
+        """What is estimated of servers inside TLS that was not decrypted, once the capture is over.
 
-        secrets = Secrets()
-        log = KeyLog(key_log, secrets, grows=grows) if key_log is not None else None
-        return Decryption(secrets, self._ports, log.refresh if log is not None and grows else None, required=log is not None)
+        Nothing unless it was asked for.
+        """
+        opened = self._decryption is not None and self._decryption.counts["decrypted"]
+        if not self._watches_sealed or opened or not self.statistics.streams["tls"]:
+            return ()
+        from raft_dissect.sealed.estimates import estimate  # few captures are of TLS
+
+        if self._sealed is None:
+            self._sealed = _begin_sealed(self._ports)
+            try:
+                with open_capture(self.capture.files if self.capture is not None else []) as capture:
+                    for item in capture.blocks():
+                        self._sealed.feed(item)
+            except CaptureError:
+                return ()  # it was there before
+        return estimate(self._sealed)
+
+    def _begin_decryption(self, keys: Path | KeyLog | None = None, grows: bool = False) -> Decryption:
+        from raft_dissect.tls.decryption import Decryption  # start-up counts: few captures are of TLS
+        from raft_dissect.tls.keylog import KeyLog
+
+        log = KeyLog(os.fspath(keys), grows=grows) if isinstance(keys, (str, os.PathLike)) else keys
+        return Decryption(log, self._ports)
 
     def _in_clear(self, items: Iterable[Item]) -> Iterator[Item]:
         """The same items, with what is inside TLS connections for which there are secrets."""
+        if self._unwrapping is not None:
+            items = chain.from_iterable(map(self._unwrapping.feed, items))
         for item in items:
+            if self._sealed is not None:
+                self._sealed.feed(item)
             if isinstance(item, TlsSecrets):
                 self._decryption = self._decryption or self._begin_decryption()
                 self._decryption.add(item)
@@ -161,6 +202,9 @@ class Dissection:
 
     def _feed(self, item: Item) -> MessageBatch:
         engine = self._engine
+        for stage in (self._unwrapping, self._decryption):
+            if stage is not None:
+                engine.statistics.bytes += stage.take_removed()
         if isinstance(item, Undecrypted):
             return MessageBatch.of(engine.end_clear_text(item))
         if isinstance(item, TlsSecrets):
@@ -179,6 +223,18 @@ class Dissection:
         place = Place(self._time_ns, problem.frame, problem.file)
         offset = problem.offset if problem.kind.startswith("file") else None
         return Diagnostic(problem.kind, place, None, offset, problem.size, problem.detail)
+
+
+def _begin_sealed(ports: Collection[int] | None) -> SealedTraffic:
+    from raft_dissect.sealed.traffic import SealedTraffic  # few captures are of TLS
+
+    return SealedTraffic(ports)
+
+
+def _begin_unwrapping() -> Unwrapping:
+    from raft_dissect.capture.tshark.unwrapping import Unwrapping  # few captures need it
+
+    return Unwrapping()
 
 
 def _open(source: Source, follow: bool) -> PacketSource | Iterable[Packet | CaptureProblem]:
@@ -204,6 +260,8 @@ def messages(
     keep_payload: bool = False,
     hash_payload: bool = False,
     follow: bool = False,
+    tls_keys: Path | None = None,
+    via_tshark: bool = False,
 ) -> Iterator[Message]:
     """Give the RPC messages of a capture in the order in which they are complete.
 
@@ -212,12 +270,22 @@ def messages(
     by default Raft is recognised by its content on any port. `layout` is the label of a layout of the wire table, to
     prefer where the same bytes belong to several. With `keep_payload` each message has its payload (up to 64 MiB),
     with `hash_payload` its SHA-256. With `follow` a plain file, one alone, is waited for at its end until it is
-    removed; pipes and packets come as they come without it.
-    Raises CaptureError when a file cannot be read or followed, and ValueError for a port or layout that does not
+    removed; pipes and packets come as they come without it. `tls_keys` is a TLS key log, with which tshark decrypts;
+    secrets inside a pcapng file are used without it. With `via_tshark` tshark unwraps packets of link types and tunnels
+    that are not understood otherwise.
+    Raises CaptureError when a file cannot be read or followed, its kind UnavailableError when the key log cannot be
+    read or tshark is missing, and ValueError for a port or layout that does not
     exist, or when there is nothing to read at all. Gaps, and damage inside a file, are passed over in silence here:
     iterate over a `Dissection` to be told of them.
     """
     dissection = Dissection(
-        source, ports=ports, layout=layout, keep_payload=keep_payload, hash_payload=hash_payload, follow=follow
+        source,
+        ports=ports,
+        layout=layout,
+        keep_payload=keep_payload,
+        hash_payload=hash_payload,
+        follow=follow,
+        tls_keys=tls_keys,
+        via_tshark=via_tshark,
     )
     return (event for event in dissection if isinstance(event, Message))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from raft_dissect.columns import MessageBatch
-    from raft_dissect.dissection import Source
+    from raft_dissect.dissection import Path, Source
 
 
 class ReportBuilder:
@@ -57,18 +57,28 @@ class ReportBuilder:
             dict(sorted(statistics.skipped.items())),
             dict(sorted(self._diagnosed.items())),
             tuple(self._diagnostics),
+            tuple(port for port, _ in statistics.tls_ports.most_common()),
         )
         found = (analysis.facts(statistics.last_ns or 0) for analysis in self._clusters.clusters())
         clusters = tuple(facts for facts in found if facts is not None)
-        return Report(capture, clusters, diagnose(clusters))
+        return Report(capture, clusters, diagnose(clusters), dissection.sealed())
 
 
-def analyze(source: Source, *, ports: Collection[int] | None = None, layout: str | None = None) -> Report:
+def analyze(
+    source: Source,
+    *,
+    ports: Collection[int] | None = None,
+    layout: str | None = None,
+    tls_keys: Path | None = None,
+    via_tshark: bool = False,
+) -> Report:
     """Say what happened in the clusters whose traffic was captured; the arguments are those of `messages`.
 
     Raises CaptureError when a file cannot be read; what is damaged inside a file is in the report's diagnostics.
     """
-    dissection = Dissection(source, ports=ports, layout=layout)
+    dissection = Dissection(
+        source, ports=ports, layout=layout, tls_keys=tls_keys, via_tshark=via_tshark, watch_sealed=True
+    )
     builder = ReportBuilder()
     for batch in dissection.batches():
         builder.feed(batch)

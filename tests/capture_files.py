@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from raft_dissect.capture import open_capture
 from raft_dissect.columns import PacketBlock
-from raft_dissect.values import CaptureProblem, Packet
+from raft_dissect.values import CaptureProblem, Packet, TlsSecrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -143,8 +143,14 @@ def fed(reader: RecordReader, pieces: Sequence[bytes]) -> list[Item]:
     return items + one_by_one(reader.close())
 
 
-def one_by_one(items: Sequence[PacketBlock | CaptureProblem]) -> list[Item]:
-    return [each for item in items for each in (item if isinstance(item, PacketBlock) else [item])]
+def one_by_one(items: Sequence[PacketBlock | CaptureProblem | TlsSecrets]) -> list[Item]:
+    found: list[Item] = []
+    for item in items:
+        if isinstance(item, PacketBlock):
+            found += item
+        elif isinstance(item, CaptureProblem):
+            found.append(item)
+    return found
 
 
 def read(*paths: Path | str) -> list[Item]:

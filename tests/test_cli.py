@@ -276,7 +276,7 @@ def test_no_raft_is_fine_and_said_in_one_line(command: str, file: str, options: 
 
 
 def test_tls_is_answered_with_what_to_do_about_it() -> None:
-    assert "can only be read where it is clear text" in one_line(run("messages", TLS).err)
+    assert "to be captured in clear text" in one_line(run("messages", TLS).err)
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-"])

@@ -21,12 +21,13 @@ FILE is a pcap or pcapng file, plain or compressed (gzip, xz, bzip2, zstd, lz4);
 are one capture: parts of a rotation, or several capture points of one cluster."""
 _EPILOG = f"""\
 {_FILES} Exit codes: 0 fine, 2 wrong usage, 3 a
-capture could not be read or is damaged (what could be decoded is printed), 4 the output cannot be written."""
+capture could not be read or is damaged (what could be decoded is printed), 4 the output cannot be written, or
+something outside is missing, such as tshark or the secrets of TLS."""
 AUDIT_EPILOG = f"""\
 {_FILES} Exit codes: 0 nothing found that --fail-on names,
 also where there is no Raft; 1 something was found that it names, whatever else is wrong; 2 wrong usage; 3 a capture
 could not be read or is damaged (what could be decoded is audited), and in that nothing was found that it names; 4 the
-output cannot be written."""
+output cannot be written, or something outside is missing."""
 
 
 class Version(argparse.Action):
@@ -55,6 +56,11 @@ def add_command(
         help="wait at the end of FILE, one plain file, for what is still being written to it, until it is removed or "
         "Ctrl-C is pressed",
     )
+    command.add_argument(
+        "--via-tshark",
+        action="store_true",
+        help="let tshark unwrap packets of link types and tunnels that are not understood otherwise",
+    )
     command.add_argument("--no-progress", action="store_true", help="show no progress on standard error")
     command.add_argument("--quiet", action="store_true", help="say nothing on standard error but errors")
     return command
@@ -73,6 +79,11 @@ def add_reading(command: argparse.ArgumentParser) -> None:
         choices=[layout.label for layout in LAYOUTS],
         metavar="LABEL",
         help="prefer this layout where the same bytes belong to several",
+    )
+    command.add_argument(
+        "--tls-keys",
+        metavar="FILE",
+        help="decrypt TLS with this key log (SSLKEYLOGFILE), through tshark; secrets in a pcapng file need no option",
     )
     command.add_argument(
         "--tz",

@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import re
 import signal
-import sys
 import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from raft_dissect.commands.arguments import add_reading
-from raft_dissect.commands.exits import DAMAGED, FINE, MISSING, complain, usage
+from raft_dissect.commands.exits import DAMAGED, FINE, MISSING, complain, unavailable, usage
 from raft_dissect.commands.run import screen
 from raft_dissect.report.terminal import wrapped
 from raft_dissect.report.times import Clock
@@ -19,12 +18,12 @@ from raft_dissect.report.times import Clock
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from raft_dissect.capture.errors import CaptureError
     from raft_dissect.capture.interfaces import LiveCapture
     from raft_dissect.capture.writer import CaptureWriter
     from raft_dissect.commands.arguments import Commands
     from raft_dissect.live.metrics.address import Address
     from raft_dissect.live.view import Snapshot, View
+    from raft_dissect.tls.keylog import KeyLog
 
 _EPILOG = """\
 IFACE is the name of an interface, a shell pattern such as 'veth*', or any. Ctrl-C ends it with a summary, and with
@@ -98,12 +97,13 @@ def run(options: argparse.Namespace) -> int:
             ring_size = options.ring_size or RING_SIZE
             capture = stack.enter_context(open_interfaces(options.interface, options.port, ring_size=ring_size))
             metrics = _metrics(options, stack)  # the port may be one that only root may open
+            key_log = _key_log(options)
             _import_all(_SCREEN if options.screen else ())
             drop_privileges(options.user, is_loaded=not (options.screen or options.metrics))
             writer = _writer(options, capture)
-            code = _watch(options, capture, writer, metrics)
+            code = _watch(options, capture, writer, metrics, key_log)
     except UnavailableError as error:
-        return _unavailable(error)
+        return unavailable(error)
     except CaptureError as error:
         return complain(str(error))
     return code
@@ -138,13 +138,6 @@ def _import_all(more: Sequence[str]) -> None:
         import_module(name)
 
 
-def _unavailable(error: CaptureError) -> int:
-    complain(str(error))
-    for advice in getattr(error, "advice", ()):
-        print(f"  {advice}", file=sys.stderr)
-    return MISSING
-
-
 def _writer(options: argparse.Namespace, capture: LiveCapture) -> CaptureWriter | None:
     if options.write is None:
         if options.rotate_size or options.rotate_seconds:
@@ -157,8 +150,22 @@ def _writer(options: argparse.Namespace, capture: LiveCapture) -> CaptureWriter 
     )
 
 
+def _key_log(options: argparse.Namespace) -> KeyLog | None:
+    """The key log that the options name, opened while there are the privileges for it."""
+    if options.tls_keys is None:
+        return None
+    import raft_dissect.tls.decryption  # noqa: F401 - afterwards the files of Python may be out of reach
+    from raft_dissect.tls.keylog import KeyLog
+
+    return KeyLog(options.tls_keys, grows=True)
+
+
 def _watch(
-    options: argparse.Namespace, capture: LiveCapture, writer: CaptureWriter | None, metrics: Sequence[View]
+    options: argparse.Namespace,
+    capture: LiveCapture,
+    writer: CaptureWriter | None,
+    metrics: Sequence[View],
+    key_log: KeyLog | None,
 ) -> int:
     """Go on until somebody ends it, or there is nothing to capture on any more."""
     from raft_dissect.dissection import Dissection
@@ -167,7 +174,7 @@ def _watch(
     from raft_dissect.live.view import SourceState
 
     recording = Recording(capture, writer)
-    dissection = Dissection(recording, ports=options.port, layout=options.layout, digest_data=True)
+    dissection = Dissection(recording, ports=options.port, layout=options.layout, digest_data=True, tls_keys=key_log)
 
     def sources() -> tuple[SourceState, ...]:
         return tuple(SourceState(*counts) for counts in capture.statistics())

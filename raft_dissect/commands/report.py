@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
     watcher = _watcher(options)
     outputs = _outputs(options, watcher)
     at = moment_of(options.at, options) if options.at else None
-    run = Run(options)
+    run = Run(options, watch_sealed=True)
     builder = ReportBuilder()
     for batch in run.batches():
         builder.feed(batch)

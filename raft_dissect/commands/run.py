@@ -11,7 +11,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from raft_dissect.capture import CaptureError
-from raft_dissect.commands.exits import DAMAGED, FINE, complain, usage
+from raft_dissect.commands.exits import DAMAGED, FINE, MISSING, complain, usage
 from raft_dissect.dissection import Dissection
 from raft_dissect.report.terminal import Style, can_write_blocks
 from raft_dissect.report.times import Clock
@@ -49,6 +49,7 @@ class Run:
         hash_payload: bool = False,
         digest_data: bool = False,
         prints_lines: bool = False,
+        watch_sealed: bool = False,
     ) -> None:
         if options.follow and len(options.files) > 1:
             usage("only one file can be followed: --follow takes one FILE")
@@ -56,7 +57,7 @@ class Run:
         self.style, self.width = screen()
         self.files: list[str] = list(options.files)
         self._unreadable: list[CaptureError] = []
-        self.dissection = self._open(options, hash_payload, digest_data)
+        self.dissection = self._open(options, hash_payload, digest_data, watch_sealed)
         self._quiet = options.quiet
         self._follow = options.follow
         watched = sys.stderr.isatty() and not (
@@ -65,7 +66,9 @@ class Run:
         self._progress = watched and not (options.quiet or options.no_progress)
         self._damage: list[Diagnostic] = []
 
-    def _open(self, options: argparse.Namespace, hash_payload: bool, digest_data: bool) -> Dissection:
+    def _open(
+        self, options: argparse.Namespace, hash_payload: bool, digest_data: bool, watch_sealed: bool
+    ) -> Dissection:
         """Open all files; of several, one that cannot be read does not keep the others from being read."""
         while True:
             try:
@@ -76,6 +79,9 @@ class Run:
                     hash_payload=hash_payload,
                     digest_data=digest_data,
                     follow=options.follow,
+                    tls_keys=options.tls_keys,
+                    via_tshark=options.via_tshark,
+                    watch_sealed=watch_sealed,
                 )
             except CaptureError as error:
                 if len(self.files) == 1 or error.path not in self.files:
@@ -165,7 +171,22 @@ class Run:
             complain(f"{self.files[damage.place.file]}: {where}: {damage.detail}")
         for error in self._unreadable:
             complain(str(error))
-        return DAMAGED if self._damage or self._unreadable else FINE
+        if self._damage or self._unreadable:
+            return DAMAGED
+        return self._finish_decryption()
+
+    def _finish_decryption(self) -> int:
+        """Say what could not be decrypted; that nothing could is an error where it was asked for."""
+        decryption = self.dissection.decryption
+        if decryption is None:
+            return FINE
+        from raft_dissect.tls.words import fits_nothing, remarks  # few captures are of TLS
+
+        failed = decryption.required and fits_nothing(decryption)
+        for line in remarks(decryption):
+            if failed or not self._quiet:
+                complain(line)
+        return MISSING if failed else FINE
 
     def remark(self, line: str) -> None:
         """Say something on standard error that is no error."""
@@ -178,6 +199,7 @@ class Run:
         if statistics.streams["raft"]:
             line = f"none of {counted(messages, 'message')} is what was asked for"
         else:
-            others = other_connections(statistics.streams)
+            ports = [port for port, _ in statistics.tls_ports.most_common()]
+            others = other_connections(statistics.streams, ports)
             line = f"no Raft traffic found in {counted(statistics.packets, 'packet')}{others}"
         self.remark(line)

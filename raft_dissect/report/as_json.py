@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from raft_dissect.report import sealed
 from raft_dissect.report.fact_records import FactRecords
 from raft_dissect.report.model import SCHEMA
 from raft_dissect.report.records import Records
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from raft_dissect.report.fact_records import Record
     from raft_dissect.report.model import CaptureFacts, Report
     from raft_dissect.report.times import Clock
+    from raft_dissect.sealed import SealedFacts
     from raft_dissect.values import Place
 
 
@@ -26,6 +28,7 @@ def report_record(report: Report, clock: Clock) -> Record:
         "capture": writer.capture(report.capture),
         "findings": [writer.finding(finding) for finding in report.findings],
         "clusters": [writer.cluster(cluster) for cluster in report.clusters],
+        "sealed": [writer.sealed(facts) for facts in report.sealed],
     }
 
 
@@ -57,6 +60,9 @@ class _Writer:
             "diagnosed": dict(diagnosed),
             "diagnostics": [self._records.diagnostic(diagnostic) for diagnostic in facts.diagnostics],
         }
+
+    def sealed(self, facts: SealedFacts) -> Record:
+        return sealed.record(facts, self._facts)
 
     def finding(self, finding: Finding) -> Record:
         places = [self._facts.place(place) for place in finding.evidence]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raft_dissect.report import replication_sections, sections
+from raft_dissect.report import replication_sections, sealed, sections
 from raft_dissect.report.escape import visible
 from raft_dissect.report.model import MAX_DIAGNOSTICS
 from raft_dissect.report.page import Page
@@ -67,6 +67,9 @@ def report_text(report: Report, clock: Clock, style: Style, width: int | None = 
             yield style.paint(f"Cluster {number} of {len(report.clusters)}", "bold")
         for title, section in _SECTIONS:
             yield from _section(title, section(facts, page), page)
+    for estimated in report.sealed:
+        for title, lines in sealed.sections(estimated, page):
+            yield from _section(title, lines, page)
 
 
 def _section(title: str, lines: Sequence[str], page: Page) -> Iterator[str]:
@@ -122,7 +125,7 @@ def _capture(facts: CaptureFacts, clock: Clock) -> Iterator[str]:
     if facts.first_ns is not None and facts.last_ns is not None:
         seconds = (facts.last_ns - facts.first_ns) / 1e9
         yield f"{duration(seconds)} from {clock.day(facts.first_ns)}"
-    also = other_connections(facts.other_streams)
+    also = other_connections(facts.other_streams, facts.tls_ports)
     if facts.raft_streams:
         yield f"{counted(facts.raft_streams, 'Raft connection')}, {counted(facts.messages, 'message')}{also}"
     else:

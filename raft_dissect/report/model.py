@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from raft_dissect.cluster import ClusterFacts
     from raft_dissect.diagnosis.findings import Finding
+    from raft_dissect.sealed import SealedFacts
     from raft_dissect.values import Diagnostic
 
 MAX_DIAGNOSTICS = 10_000
@@ -42,6 +43,8 @@ class CaptureFacts(NamedTuple):
     """How many diagnostics of each kind there were."""
     diagnostics: tuple[Diagnostic, ...]
     """The first ones: what is missing or does not make sense, in the order in which it was noticed."""
+    tls_ports: tuple[int, ...] = ()
+    """Ports that connections with TLS go to, most of them first."""
 
 
 class Report(NamedTuple):
@@ -51,3 +54,5 @@ class Report(NamedTuple):
     clusters: tuple[ClusterFacts, ...]
     findings: tuple[Finding, ...] = ()
     """What went wrong, most severe first."""
+    sealed: tuple[SealedFacts, ...] = ()
+    """What is estimated of servers whose TLS was not decrypted."""

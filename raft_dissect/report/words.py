@@ -8,7 +8,7 @@ from raft_dissect.report.escape import wire_text
 from raft_dissect.values import STREAM_KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from raft_dissect.cluster.facts import ServerName
     from raft_dissect.values import Place
@@ -103,6 +103,7 @@ SKIPPED: dict[str, str] = {
     "IP protocol 17": "UDP",
     "IP protocol 58": "ICMPv6",
 }
+_MOST_PORTS = 3
 _LONG_ID = 6
 """Digits from which on an id is shortened to its end."""
 _SHORT_ID = 4
@@ -138,13 +139,27 @@ class Names:
         return short
 
 
-def other_connections(kinds: Mapping[str, int]) -> str:
-    """What else connections carry, as the end of a sentence; with TLS, what can be done about it."""
+def other_connections(kinds: Mapping[str, int], tls_ports: Sequence[int] = ()) -> str:
+    """What else connections carry, as the end of a sentence; with TLS, what can be done about it.
+
+    `tls_ports` are those that connections with TLS go to, most of them first.
+    """
     others = [f"{count:,} with {STREAM_KINDS[kind]}" for kind, count in sorted(kinds.items()) if kind != "raft"]
     text = f"; other connections: {', '.join(others)}" if others else ""
     if kinds.get("tls"):
-        text += "; Raft inside TLS can only be read where it is clear text, on the server behind the TLS proxy"
+        text += _about_tls(tls_ports)
     return text
+
+
+def _about_tls(ports: Sequence[int]) -> str:
+    """That there is TLS, and what opens it."""
+    named = ", ".join(map(str, ports[:_MOST_PORTS])) + (" and others" if len(ports) > _MOST_PORTS else "")
+    where = "TLS is" if not ports else f"port {named} carries TLS," if len(ports) == 1 else f"ports {named} carry TLS,"
+    return (
+        f"; {where} to be read with --tls-keys FILE and a key log, which Go's tls.Config.KeyLogWriter, SSLKEYLOGFILE "
+        "with OpenSSL or GnuTLS, and some proxies write (docs/tls.md), or to be captured in clear text, on the server "
+        "behind the TLS proxy"
+    )
 
 
 def between(first: Place, last: Place) -> float:

@@ -61,6 +61,7 @@ class Statistics:
         "packets",
         "skipped",
         "streams",
+        "tls_ports",
         "unfinished",
     )
 
@@ -79,6 +80,8 @@ class Statistics:
         """Packets that are not TCP or could not be read, by reason."""
         self.streams: Counter[str] = Counter()
         """Connections with payload by what they are: raft, dqlite_client, http, tls, unknown."""
+        self.tls_ports: Counter[int] = Counter()
+        """Those with TLS by the port that they go to."""
 
 
 class Engine:
@@ -430,10 +433,20 @@ class Engine:
     def _count_connection(self, connection: Connection) -> None:
         kind = connection.kind
         self.statistics.streams[kind] += 1
+        if kind == "tls":
+            self.statistics.tls_ports[_server_port(connection)] += 1
         if self._ports is None or kind in ("raft", "dqlite_client", "empty"):
             return
         detail = f"a connection on a Raft port carries {STREAM_KINDS[kind]}"
         self._events.append(Diagnostic("not_raft", connection.first, connection.there.stream, None, None, detail))
+
+
+def _server_port(connection: Connection) -> int:
+    """The port that a connection goes to; where its SYN was not seen, the lower of the two."""
+    there = connection.there.stream
+    if connection.client is not None:
+        return connection.client.stream.destination.port
+    return min(there.source.port, there.destination.port)
 
 
 def _held_by(direction: Direction) -> int:

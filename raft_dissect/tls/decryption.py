@@ -16,22 +16,25 @@ from raft_dissect.capture.tshark import Tshark, TsharkError
 from raft_dissect.columns import PacketBlock
 from raft_dissect.streams.fragments import Fragments
 from raft_dissect.streams.reassembly import UNKNOWN, Chunk, Reassembly
-from raft_dissect.streams.segments import ACK, FIN, SYN, Fragment, Segment, decode_segment, ports_of, reverse_key
+from raft_dissect.streams.segments import ACK, FIN, RST, SYN, Fragment, Segment, decode_segment, ports_of, reverse_key
 from raft_dissect.tls import records
+from raft_dissect.tls.keylog import Secrets
 from raft_dissect.tls.rewriting import Positions, rewritten
 from raft_dissect.values import Packet, Place, TimePassed, TlsSecrets, Undecrypted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Collection, Iterator
 
     from raft_dissect.beats import Item
     from raft_dissect.capture.tshark import Answer
-    from raft_dissect.tls.keylog import Secrets
+    from raft_dissect.tls.keylog import KeyLog
 
 GRACE_NS = 1_000_000_000
 """Nanoseconds of capture time that a packet may come late, as in the engine."""
 MAX_CONNECTIONS = 50_000
 """Connections that are known at a time."""
+MOST_GIVEN = 2 * 1024 * 1024 * 1024
+"""Bytes that one process of tshark is given; it keeps about as much memory as it has decrypted."""
 PATIENCE_NS = 500_000_000
 """For so long after a handshake its secrets are waited for where the key log is still being written."""
 _POLL_SECONDS = 0.02
@@ -140,7 +143,14 @@ class _Direction:
         except records.NotTlsError:
             self._decryption.end(self, chunk.place, "it carries something else than TLS from here on")
 
-    def hole(self, position: int, size: int, before: Place, place: Place, cut: bool) -> None:
+    def hole(
+        self,
+        position: int,  # noqa: ARG002 - a Sink
+        size: int,
+        before: Place,
+        place: Place,
+        cut: bool,
+    ) -> None:
         """Take note of bytes that are not in the capture: the record that they belong to cannot be decrypted.
 
         Nor can those behind it: each record is encrypted with its number, and how many were lost is not known.
@@ -167,30 +177,30 @@ class _Connection:
         """The secrets that tshark has."""
         self.held: list[tuple[Packet, Segment]] = []
         """Packets that came before the first byte did."""
+        self.has_failed = False
 
 
 class Decryption:
     """Decrypts what secrets are known for.
 
-    `ports` are those that are asked for; other connections are left alone. `refresh` looks whether there are new
-    secrets, and is called where one is missing.
+    `log` is the key log that somebody gave; without one there are the secrets that the capture itself holds. `ports`
+    are those that are asked for; other connections are left alone.
     """
 
     def __init__(
-        self,
-        secrets: Secrets,
-        ports: Collection[int] | None = None,
-        refresh: Callable[[], None] | None = None,
-        *,
-        required: bool = True,
+        self, log: KeyLog | None, ports: Collection[int] | None = None, *, most_given: int = MOST_GIVEN
     ) -> None:
-        self._secrets = secrets
+        self._log = log
+        self._secrets = Secrets() if log is None else log.secrets
         self._ports = frozenset(ports) if ports is not None else None
-        self._refresh = refresh
-        self._required = required
+        self._refresh = log.refresh if log is not None and log.grows else None
+        self.required = log is not None
+        """Whether somebody asked for it, so that without tshark there is an error."""
         self._directions: dict[bytes, _Direction] = {}
         self._fragments = Fragments(Counter(), [])
         self._tshark: Tshark | None = None
+        self._given = 0
+        self._most_given = most_given
         self.without_tshark: TsharkError | None = None
         """Why nothing is decrypted although there are secrets."""
         self._asked: dict[int, tuple[_Slot, _Direction, records.Record]] = {}
@@ -202,13 +212,19 @@ class Decryption:
         self._order = 0
         self._numbers = 0
         self.counts: Counter[str] = Counter()
-        """TLS connections by what became of them: decrypted, without_secret, without_tshark, begun_midway."""
-        self.removed = 0
-        """Bytes by which the packets that were given are smaller than those that came."""
+        """TLS connections by what became of them: decrypted, without_secret, without_tshark, begun_midway, failed."""
+        self.failure: str | None = None
+        """Why the first one of those failed."""
+        self._removed = 0
 
     def add(self, secrets: TlsSecrets) -> None:
         """Take secrets that the capture holds, for what comes after them."""
         self._secrets.add(secrets.lines)
+
+    def take_removed(self) -> int:
+        """Bytes by which the packets that were given since the last time are smaller than those that came."""
+        removed, self._removed = self._removed, 0
+        return removed
 
     def feed(self, item: Item) -> Iterator[Item]:
         """Give what comes of an item: the same, or packets in its place."""
@@ -231,9 +247,14 @@ class Decryption:
             direction.reassembly.flush(UNKNOWN, self._place, direction.last)
         yield from self._told()
         self._directions.clear()
+
+    def stop(self) -> None:
+        """End tshark; nothing more will be decrypted."""
         if self._tshark is not None:
             self._tshark.close()
             self._tshark = None
+        if self._log is not None:
+            self._log.close()
 
     def _told(self) -> list[Undecrypted]:
         notices, self._notices = self._notices, []
@@ -387,7 +408,7 @@ class Decryption:
             try:
                 self._tshark = Tshark("decrypted", _PREFERENCES)
             except TsharkError as error:
-                if self._required:
+                if self.required:
                     raise
                 self.without_tshark = error
         return self._tshark is not None
@@ -436,13 +457,8 @@ class Decryption:
                 self._identify(connection, random, self._now)
             if connection.state != _OPEN:
                 return
-        first, second = connection.client, direction.peer if direction is connection.client else direction
-        assert first is not None
-        if direction is first:
-            waits = bool(direction.fed) and not second.fed
-        else:
-            waits = not first.fed
-        if waits:
+        is_first_flight = direction is connection.client and not direction.fed
+        if not is_first_flight and not direction.peer.fed:
             if len(direction.queue) < _MOST_QUEUED:
                 direction.queue.append(record)
             return
@@ -460,6 +476,7 @@ class Decryption:
             self._give_secrets(connection)
         packet = _packet(connection.number, direction is connection.client, direction.fed, record.data)
         direction.fed += len(record.data)
+        self._given += len(record.data)
         number = self._tshark.packet(packet, len(packet))
         if self._slot is not None:
             self._asked[number] = self._slot, direction, record
@@ -490,6 +507,18 @@ class Decryption:
                 data = None
             slot.results.append(_Result(direction, record.end, record.kind, data))
         self._asked.clear()
+        if self._given > self._most_given:
+            self._renew()
+
+    def _renew(self) -> None:
+        """Begin with a new process of tshark, which cannot know where the connections are that the old one has."""
+        reason = f"limit: tshark was given {self._given} bytes and is started anew, for connections that come"
+        for direction in self._directions.values():
+            self.end(direction, direction.last, reason)
+        if self._tshark is not None:
+            self._tshark.close()
+            self._tshark = None
+        self._given = 0
 
     def _clear(self, slot: _Slot) -> Packet:
         """The packet with what was decrypted in it."""
@@ -505,12 +534,14 @@ class Decryption:
         fin = direction.fin != UNKNOWN and (direction.ended or slot.next >= direction.fin)
         fin = fin and (bool(segment.flags & FIN) or not direction.fin_given)
         direction.fin_given |= fin
+        if positions is not None and (fin or segment.flags & RST):
+            positions.forget()
         acknowledgement = segment.acknowledgement
         if segment.flags & ACK and direction.peer.positions is not None:
             peer = direction.peer
             acknowledgement = direction.peer.positions.clear(peer.reassembly.position(acknowledgement))
         packet = rewritten(slot.packet, segment, begin, acknowledgement, payload, fin=fin)
-        self.removed += len(slot.packet.data) - len(packet.data)
+        self._removed += len(slot.packet.data) - len(packet.data)
         return packet
 
     def _content(self, result: _Result, slot: _Slot) -> bytes:
@@ -548,6 +579,7 @@ class Decryption:
         if not direction.ended:
             slot.notices.insert(0, Undecrypted(direction.key, place, place, reason))
             direction.ended = True
+            self._count_failure(direction.connection, reason)
 
     def end(self, direction: _Direction, before: Place, reason: str, place: Place | None = None) -> None:
         """Nothing more of a direction can be decrypted; `before` and `place` are the packets around what is missing."""
@@ -555,6 +587,19 @@ class Decryption:
             return
         direction.ended = True
         self._notices.append(Undecrypted(direction.key, before, place or self._place, reason))
+        self._count_failure(direction.connection, reason)
+        if not direction.fed:
+            self.end(direction.peer, before, reason, place)  # it takes both sides to begin
+
+    def _count_failure(self, connection: _Connection, reason: str) -> None:
+        """See whether a connection is one of which nothing was decrypted: nobody else will tell of it."""
+        sides = connection.there, connection.back
+        if any(side.positions is not None and side.positions.total for side in sides) or connection.has_failed:
+            return
+        connection.has_failed = True
+        self.counts["decrypted"] -= 1
+        self.counts["failed"] += 1
+        self.failure = self.failure or reason
 
 
 def _begins_anew(direction: _Direction, segment: Segment) -> bool:

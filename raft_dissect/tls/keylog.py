@@ -5,6 +5,7 @@ Source: draft-ietf-tls-keylogfile.
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -16,13 +17,13 @@ if TYPE_CHECKING:
 _LINE = re.compile(rb"([A-Z][A-Z0-9_]*) ([0-9A-Fa-f]{64}) ((?:[0-9A-Fa-f]{32}){2,4})")
 _BEFORE_1_3 = b"CLIENT_RANDOM"
 _OF_1_3 = frozenset(
-    f"{side}_{what}".encode() for side in ("CLIENT", "SERVER") for what in ("HANDSHAKE_TRAFFIC_SECRET", "TRAFFIC_SECRET_0")
+    f"{side}_{what}".encode()
+    for side in ("CLIENT", "SERVER")
+    for what in ("HANDSHAKE_TRAFFIC_SECRET", "TRAFFIC_SECRET_0")
 )
 _LONGEST_LINE = 1024
 _READ = 1024 * 1024
-_ADVICE = (
-    "a key log has lines such as CLIENT_RANDOM <hex> <hex>; docs/tls.md says which settings write one",
-)
+_ADVICE = ("a key log has lines such as CLIENT_RANDOM <hex> <hex>; docs/tls.md says which settings write one",)
 
 
 class Secrets:
@@ -30,8 +31,6 @@ class Secrets:
 
     def __init__(self) -> None:
         self._lines: dict[bytes, dict[bytes, bytes]] = {}
-        self.ignored = 0
-        """Lines that are neither secrets nor comments."""
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -43,8 +42,11 @@ class Secrets:
             if found is not None:
                 random = bytes.fromhex(found[2].decode())
                 self._lines.setdefault(random, {})[found[1]] = found[0]
-            elif line.strip() and not line.lstrip().startswith(b"#"):
-                self.ignored += 1
+
+    def add_last(self, line: bytes) -> None:
+        """Take what may be a whole line."""
+        if _LINE.fullmatch(line.strip()):
+            self.add(line)
 
     def of(self, random: bytes) -> Collection[bytes]:
         """The lines for the connection with this random."""
@@ -57,48 +59,58 @@ class Secrets:
 
 
 class KeyLog:
-    """A key log file, which may still be written to."""
+    """A key log file, which may still be written to.
 
-    def __init__(self, path: str, secrets: Secrets, *, grows: bool = False) -> None:
+    It stays open, so that it can be read on by a process that has given its privileges away.
+    """
+
+    def __init__(self, path: str, *, grows: bool = False) -> None:
         """Read it; raises UnavailableError when it cannot be read or, unless it `grows`, when it has no secret."""
         self.path = path
-        self._secrets = secrets
-        self._offset = 0
+        self.grows = grows
+        self.secrets = Secrets()
         self._rest = b""
-        self._read()
-        if not len(secrets) and not grows:
-            raise UnavailableError(path, self._without_secrets(), _ADVICE)
+        try:
+            self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - until `close`
+        except OSError as error:
+            raise self._unreadable(error) from error
+        except ValueError as error:
+            raise UnavailableError(path, "no file can have this name") from error
+        try:
+            self.refresh()
+            if not len(self.secrets) and not grows:
+                raise UnavailableError(path, self._without_secrets(), _ADVICE)
+        except BaseException:
+            self.close()
+            raise
 
     def refresh(self) -> None:
         """Take what was written to it since it was read last."""
-        self._read()
+        try:
+            position = self._file.tell()
+            if self._file.seek(0, os.SEEK_END) < position:  # it was begun anew
+                position, self._rest = 0, b""
+            self._file.seek(position)
+            while data := self._file.read(_READ):
+                self._take(data)
+        except OSError as error:
+            raise self._unreadable(error) from error
+
+    def close(self) -> None:
+        """Read no more of it."""
+        self._file.close()
+
+    def _unreadable(self, error: OSError) -> UnavailableError:
+        return UnavailableError(self.path, f"the key log cannot be read: {error.strerror or error}")
 
     def _without_secrets(self) -> str:
-        if not self._offset and not self._rest:
+        if not self._file.tell():
             return "this key log is empty; was it set before the servers were started?"
         return "this is no key log: it has no line with a secret of TLS"
 
-    def _read(self) -> None:
-        try:
-            with open(self.path, "rb", buffering=0) as file:
-                if file.seek(0, 2) < self._offset:  # it was begun anew
-                    self._offset, self._rest = 0, b""
-                file.seek(self._offset)
-                while data := file.read(_READ):
-                    self._offset += len(data)
-                    self._take(data)
-        except OSError as error:
-            problem = f"the key log cannot be read: {error.strerror or error}"
-            raise UnavailableError(self.path, problem) from error
-        except ValueError as error:
-            raise UnavailableError(self.path, "no file can have this name") from error
-
     def _take(self, data: bytes) -> None:
         whole, newline, rest = (self._rest + data).rpartition(b"\n")
-        # The last line may have no end, and may be read in part: it is taken as it is now, and again once it is whole.
-        self._secrets.add(whole + newline)
+        # The last line may have no end, and may be there in part: it is taken as it is, and again once it is whole.
+        self.secrets.add(whole + newline)
         self._rest = rest[:_LONGEST_LINE]
-        if _LINE.fullmatch(self._rest):
-            self._secrets.add(self._rest)
-
-
+        self.secrets.add_last(self._rest)

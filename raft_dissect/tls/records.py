@@ -43,7 +43,7 @@ def is_begin(data: bytes) -> bool:
     )
 
 
-def is_record(data: bytes) -> bool:
+def is_record(data: bytes | bytearray) -> bool:
     """Whether these bytes can be the begin of any record."""
     if len(data) < HEADER:
         return False
@@ -51,7 +51,7 @@ def is_record(data: bytes) -> bool:
 
 
 def client_random(data: bytes) -> bytes | None:
-    """The random of the client in a record with a ClientHello that begins here; None where there is none, or not all."""
+    """The random of the client in a record with a ClientHello; None where there is none, or not all of it."""
     if len(data) < _RANDOM_AT + _RANDOM or data[0] != HANDSHAKE or data[HEADER] != _CLIENT_HELLO:
         return None
     return data[_RANDOM_AT : _RANDOM_AT + _RANDOM]

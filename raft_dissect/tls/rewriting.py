@@ -20,7 +20,7 @@ _TTL = 64
 _HOSTS_OF_IPV4 = 8
 _LARGEST = 0xFFFF
 _MASK = 0xFFFFFFFF
-_MOST_MARKS = 8192
+_MOST_MARKS = 1024
 
 
 class Positions:
@@ -44,8 +44,15 @@ class Positions:
         if len(self._ends) > 2 * _MOST_MARKS:
             del self._ends[:_MOST_MARKS], self._totals[:_MOST_MARKS]
 
+    def forget(self) -> None:
+        """Remember no more than where one is: the connection is over."""
+        del self._ends[:-1], self._totals[:-1]
+
     def clear(self, position: int) -> int:
-        """The position in the clear text of all records that end at or before this one; the first known if it is older."""
+        """The position in the clear text after all records that end at or before this one.
+
+        Of one that is older than those that are remembered it is that of the first of them.
+        """
         if position < self.base:
             return position
         at = bisect_right(self._ends, position) - 1

@@ -54,6 +54,28 @@ local function decrypted()
     end
 end
 
+-- The innermost TCP segment of a packet.
+-- T: its header and payload; the words are the addresses, the identification of the IPv4 packet and the payload's length.
+local function segments()
+    local header = Field.new("tcp")
+    local payload = Field.new("tcp.payload")
+    local identification = Field.new("ip.id")
+    local last = function(field)
+        local all = {field()}
+        return all[#all]
+    end
+    local packets = Listener.new("tcp")
+
+    function packets.packet(pinfo, tvb, tcp)
+        local head, data, id = last(header), last(payload), last(identification)
+        if not head then return end
+        local content = head.range:raw()
+        if data then content = content .. data.range:raw() end
+        local words = {tostring(tcp.ip_src), tostring(tcp.ip_dst), id and id.value or 0, tcp.th_seglen}
+        answer("T", pinfo.number, content, table.concat(words, " "))
+    end
+end
+
 local marker = Proto("raft_dissect_marker", "Marker of raft_dissect")
 
 function marker.dissector(tvb, pinfo)
@@ -63,7 +85,7 @@ function marker.dissector(tvb, pinfo)
 end
 
 DissectorTable.get("ip.proto"):add(253, marker)
-local questions = {decrypted = decrypted}
+local questions = {decrypted = decrypted, segments = segments}
 questions[question]()
 answer("raft_dissect", 0, "")
 out:flush()

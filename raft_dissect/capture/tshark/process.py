@@ -62,9 +62,9 @@ class Answer(NamedTuple):
 class Tshark:
     """One process of tshark, which is asked in turns: packets go in, and what a script says of them comes out.
 
-    `question` is one that the script beside this module knows, `preferences` are Wireshark's, as `name:value`. The user's own
-    configuration of Wireshark is left aside, so that the answers depend on the packets alone. What it was given first
-    is what it looks at first; it keeps some memory for every packet.
+    `question` is one that the script beside this module knows, `preferences` are Wireshark's, as `name:value`. The
+    user's own configuration of Wireshark is left aside, so that the answers depend on the packets alone. It keeps some
+    memory for every packet.
     Raises TsharkError when there is no tshark, when it is older than 3.0 or was built without Lua, and whenever it ends
     before its time.
     """
@@ -73,7 +73,7 @@ class Tshark:
         program = shutil.which(_PROGRAM)
         if program is None:
             raise TsharkError("it is not installed, and is needed for this", _ADVICE)
-        self._errors: IO[bytes] = tempfile.TemporaryFile()
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - until `close`
         self._process = _started(program, question, preferences, self._errors)
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
@@ -81,9 +81,7 @@ class Tshark:
         self._stdin, self._stdout = stdin, stdout
         for pipe in (stdin, stdout):
             os.set_blocking(pipe.fileno(), False)
-        self._out = bytearray(
-            _block(_SECTION, struct.pack("<IHHq", _BYTE_ORDER_MAGIC, 1, 0, -1)) + _interface(_IPV4)
-        )
+        self._out = bytearray(_block(_SECTION, struct.pack("<IHHq", _BYTE_ORDER_MAGIC, 1, 0, -1)) + _interface(_IPV4))
         self._in = bytearray()
         self._interfaces = {_IPV4: 0}
         self._packets = 0
@@ -106,10 +104,10 @@ class Tshark:
 
     def ask(self) -> list[Answer]:
         """Wait for the answers about all packets since the last time."""
-        self.packet(_MARKER, len(_MARKER))
+        marker = self.packet(_MARKER, len(_MARKER))
         self._out += _block(_PADDING, _PAD)
         answers: list[Answer] = []
-        while not self._take(answers, _MARKER_ANSWER):
+        while not self._take(answers, _MARKER_ANSWER, marker):
             self._exchange()
         return answers
 
@@ -123,14 +121,17 @@ class Tshark:
     def _greet(self) -> None:
         """Wait until the script says that it runs."""
         try:
-            while not self._take([], _GREETING):
+            while not self._take([], _GREETING, 0):
                 self._exchange()
         except BaseException:
             self.close()
             raise
 
-    def _take(self, answers: list[Answer], last: str) -> bool:
-        """Take the answers that are there up to the last one, which is of a kind; whether that was there."""
+    def _take(self, answers: list[Answer], last: str, number: int) -> bool:
+        """Take the answers that are there up to the one of a kind about a packet; whether that was there.
+
+        A capture may hold packets that look like markers, so the number counts.
+        """
         place = 0
         found = False
         while not found:
@@ -143,7 +144,7 @@ class Tshark:
             stop = end + 1 + int(size)
             if stop > len(self._in):
                 break
-            found = kind == last
+            found = kind == last and int(packet) == number
             if not found:
                 answers.append(Answer(kind, int(packet), words, bytes(self._in[end + 1 : stop])))
             place = stop
@@ -188,9 +189,7 @@ class Tshark:
         return TsharkError(f"{problem}{said}; {advice}")
 
 
-def _started(
-    program: str, question: str, preferences: Sequence[str], errors: IO[bytes]
-) -> subprocess.Popen[bytes]:
+def _started(program: str, question: str, preferences: Sequence[str], errors: IO[bytes]) -> subprocess.Popen[bytes]:
     """Start it, with an empty place for its configuration."""
     place = Path(__file__).parent
     words = [program, "-q", "-n", "-r", "-"]

@@ -138,7 +138,9 @@ class _Page:
             lead += f", {duration(seconds)} from {context.clock.day(capture.first_ns)}"
         yield element("p", lead, class_="lead")
         if not self._report.clusters:
-            yield element("p", f"No Raft traffic was found{other_connections(capture.other_streams)}.")
+            yield element(
+                "p", f"No Raft traffic was found{other_connections(capture.other_streams, capture.tls_ports)}."
+            )
         if len(self._clusters) == 1:
             yield self._tiles(self._clusters[0].facts)
         elif self._clusters:
