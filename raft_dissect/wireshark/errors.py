@@ -1,4 +1,4 @@
-"""Why the dissector could not be put into Wireshark."""
+"""Why the dissector could not be put into Wireshark, or a capture not be read with it."""
 
 from __future__ import annotations
 
@@ -21,3 +21,19 @@ class ForeignScriptError(WiresharkError):
 
 class NotLoadedError(WiresharkError):
     """The script is in its place, but tshark does not load it; it was taken away again."""
+
+
+class TsharkFailedError(WiresharkError):
+    """tshark or dumpcap ended with an error: a file that is cut off, a filter or an interface that does not exist."""
+
+
+class DissectorError(WiresharkError):
+    """The dissector failed at a packet, which may hold messages that are not shown."""
+
+
+class PysharkMissingError(WiresharkError):
+    """pyshark is not installed, or not whole."""
+
+
+class PysharkTooOldError(WiresharkError):
+    """pyshark is older than the oldest release that the captures were tried with."""

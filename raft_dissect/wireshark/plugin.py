@@ -30,7 +30,7 @@ def plugin_folder(tshark: str = "tshark") -> Path:
 
     Raises TsharkMissingError and TsharkTooOldError.
     """
-    _check_version(tshark)
+    check_version(tshark)
     for line in _run(tshark, "-G", "folders").stdout.splitlines():
         name, _, folder = line.partition(":")
         if name == _FOLDER and folder.strip():
@@ -55,13 +55,13 @@ def install(tshark: str = "tshark") -> Path:
         raise ForeignScriptError(f"{target} is not ours: move it away first")
     target.parent.mkdir(parents=True, exist_ok=True)
     _write(target, SCRIPT.read_bytes())
-    problem = _problem(tshark)
-    if problem is not None:
+    trouble = problem(tshark)
+    if trouble is not None:
         if before is None:
             target.unlink()
         else:
             _write(target, before)
-        raise NotLoadedError(f"{tshark} does not load {target}: {problem}")
+        raise NotLoadedError(f"{tshark} does not load {target}: {trouble}")
     return target
 
 
@@ -79,17 +79,22 @@ def remove(tshark: str = "tshark") -> Path | None:
     return target
 
 
-def _check_version(tshark: str) -> None:
+def check_version(tshark: str) -> str:
+    """The version of tshark, such as 4.0.17. Raises TsharkMissingError and TsharkTooOldError."""
     found = re.search(r"\b(\d+)\.(\d+)\.\d+", _run(tshark, "--version").stdout.partition("\n")[0])
     if found is None:
         raise TsharkMissingError(f"{tshark} does not say its version: is it Wireshark's?")
     if (int(found[1]), int(found[2])) < OLDEST:
         raise TsharkTooOldError(f"{tshark} is version {found[0]}; {OLDEST[0]}.{OLDEST[1]} or later is needed")
+    return found[0]
 
 
-def _problem(tshark: str) -> str | None:
-    """Why tshark does not load the script; None if it does. It ends with 0 even where a script is broken."""
-    run = _run(tshark, "-G", "protocols")
+def problem(tshark: str, *options: str) -> str | None:
+    """Why tshark does not load the script, with these options; None if it does.
+
+    tshark itself ends with 0 even where a script is broken. Raises TsharkMissingError.
+    """
+    run = _run(tshark, "-G", "protocols", *options)
     complaints = [line.strip() for line in run.stderr.splitlines() if SCRIPT.name in line]
     if complaints:
         return complaints[0]
