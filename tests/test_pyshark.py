@@ -37,7 +37,7 @@ skip_where_pyshark_cannot_be()
 pytestmark = needs_pyshark
 
 SMALL = PCAPS / "s1-canon-0.9.0.pcap"
-IN_SMALL = sum(sent["sent"] for sent in truth("s1-canon-0.9.0")["message_totals"].values())
+IN_SMALL = sum(totals["received"] for totals in truth("s1-canon-0.9.0")["message_totals"].values())
 """Messages in it, as its servers logged."""
 
 
