@@ -49,26 +49,34 @@ def heartbeat(index: int) -> bytes:
 
 
 def heartbeats(connections: int) -> tuple[list[bytes], int]:
-    """So many connections of 100 packets and 120 heartbeats each, and how many heartbeats these are.
+    """So many connections of 100 packets and 60 heartbeats each, and how many heartbeats these are.
 
-    Some packets hold several and some only one half of one. Their prev_log_index counts from 1.
+    Some packets hold two and some only one half of one; each is acknowledged. Their prev_log_index counts from 1.
     """
     frames: list[bytes] = []
     sent = 0
     for number in range(connections):
         connection = Connection(Address("10.0.0.1", 20000 + number), Address("10.0.0.2", 9001))
         frames += connection.opening()
-        pieces = [wire.encode_handshake("raft", 1, "10.0.0.1:9001")]
-        for _ in range(12):
-            each = [heartbeat(sent + place) for place in range(1, 11)]
+        frames.append(connection.data(0, _HANDSHAKE))
+        offset = len(_HANDSHAKE)
+        for _ in range(6):
+            for piece in _pieces(sent):
+                frames.append(connection.data(offset, piece))
+                offset += len(piece)
+                frames.append(connection.ack(offset))
             sent += 10
-            halves = [each[7][:30], each[7][30:]]
-            pieces += [*each[:3], b"".join(each[3:5]), b"".join(each[5:7]), *halves, each[8] + each[9]]
-        offset = 0
-        for piece in pieces:
-            frames.append(connection.data(offset, piece))
-            offset += len(piece)
     return frames, sent
+
+
+_HANDSHAKE = wire.encode_handshake("raft", 1, "10.0.0.1:9001")
+
+
+def _pieces(sent: int) -> list[bytes]:
+    """The next ten heartbeats, for eight packets."""
+    each = [heartbeat(sent + place) for place in range(1, 11)]
+    halves = [each[7][:30], each[7][30:]]
+    return [*each[:3], b"".join(each[3:5]), b"".join(each[5:7]), *halves, b"".join(each[8:])]
 
 
 def write_heartbeats(path: Path, connections: int) -> int:
