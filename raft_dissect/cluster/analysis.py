@@ -153,7 +153,7 @@ class Analysis:
     def facts(self, end_ns: int, *, counted: bool = True) -> ClusterFacts | None:
         """What is known; None when there was no message. `end_ns` is the capture's last time in nanoseconds.
 
-        Without `counted` there is only what happened: neither traffic nor replication.
+        Without `counted` there is only what happened: neither traffic nor replication, nor round trips.
         """
         self._steady.end()
         if not self._flows:
@@ -161,7 +161,7 @@ class Analysis:
         end = Place(end_ns, 0)
         unseen = self._leaders.unseen(self._replication.unrequested())
         leaderships = self._leaders.leaderships(unseen, end)
-        paths = self._paths.facts(end)
+        paths = self._paths.facts(end, timed=counted)
         elections = self._elections.elections(end, self._paths)
         traffic = self._flows.traffic()
         progresses = self._replication.progresses()

@@ -166,17 +166,22 @@ class Paths:
         """The numbers of the streams of Raft that are not over."""
         return self._streams.keys()
 
-    def facts(self, end: Place) -> tuple[PathFact, ...]:
-        """The paths under the names that servers have in the end; `end` is the last packet."""
+    def facts(self, end: Place, *, timed: bool = True) -> tuple[PathFact, ...]:
+        """The paths under the names that servers have in the end; `end` is the last packet.
+
+        Without `timed` they have no round trips, which are costly to put together.
+        """
         merged: dict[tuple[Server, Server], list[_Path]] = {}
         for key, path in self._paths.items():
             merged.setdefault(_resolved(key), []).append(path)
         failed = self._attributed()
         for key in failed:
             merged.setdefault(key, [])
-        return tuple(self._fact(key, paths, failed.get(key, []), end) for key, paths in merged.items())
+        return tuple(self._fact(key, paths, failed.get(key, []), end, timed) for key, paths in merged.items())
 
-    def _fact(self, pair: tuple[Server, Server], paths: list[_Path], failed: list[_Events], end: Place) -> PathFact:
+    def _fact(
+        self, pair: tuple[Server, Server], paths: list[_Path], failed: list[_Events], end: Place, timed: bool
+    ) -> PathFact:
         parts = [*(path.events for path in paths), *failed]
         events = sorted((event for part in parts for event in part.kept), key=lambda event: event.place)
         places = [path.first for path in paths if path.first is not None] + [event.place for event in events]
@@ -197,7 +202,7 @@ class Paths:
             segments,
             count("retransmissions"),
             count("zero_window"),
-            self._round_trips(pair, paths).spread(1e9),
+            self._round_trips(pair, paths).spread(1e9) if timed else None,
             tuple(events[:MAX_EVENTS]),
             min(places, default=end),
         )

@@ -44,6 +44,8 @@ _UNTOLD = ("note", "chat")
 class LateLines(View):
     """Knows when the analysis falls behind the packets, and when it has caught up; says each once."""
 
+    wants_state = False
+
     def __init__(self) -> None:
         self._late = False
 

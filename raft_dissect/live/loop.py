@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from raft_dissect.audit import Finding
+    from raft_dissect.cluster.present import ClusterState
     from raft_dissect.columns import MessageBatch
     from raft_dissect.dissection import Dissection
     from raft_dissect.live.view import SourceState, View
@@ -55,17 +56,18 @@ class Loop:
         """Go on until there are no more packets; give what is known then."""
         for view in self._views:
             view.begin(self._audit.whereabouts)
+        wants_state = any(view.wants_state for view in self._views)
         for batch, beat_ns in self._dissection.beats(BEAT_NS):
             self._take(batch)
             if beat_ns is not None:
                 self._tell(beat_ns)
-                snapshot = self._snapshot(beat_ns)
+                snapshot = self._snapshot(beat_ns, self._states(beat_ns) if wants_state else ())
                 for view in self._views:
                     view.beat(snapshot)
         end_ns = self._dissection.statistics.last_ns or 0
         self._audit.verdicts(self._dissection)
         self._tell(end_ns)
-        last = self._snapshot(end_ns)
+        last = self._snapshot(end_ns, self._states(end_ns))
         for view in self._views:
             view.finish(last)
         return last
@@ -96,14 +98,17 @@ class Loop:
         for view in self._views:
             view.found(finding)
 
-    def _snapshot(self, now_ns: int) -> Snapshot:
-        statistics = self._dissection.statistics
+    def _states(self, now_ns: int) -> tuple[ClusterState, ...]:
         states = ((number, analysis.state(now_ns)) for number, analysis in enumerate(self._audit.present()))
+        return tuple(state._replace(number=number) for number, state in states if state is not None)
+
+    def _snapshot(self, now_ns: int, clusters: tuple[ClusterState, ...]) -> Snapshot:
+        statistics = self._dissection.statistics
         late_ns = time.time_ns() - now_ns if self._is_live else 0
         return Snapshot(
             now_ns,
             statistics.first_ns or now_ns,
-            tuple(state._replace(number=number) for number, state in states if state is not None),
+            clusters,
             self._sources(),
             statistics.packets,
             statistics.bytes,

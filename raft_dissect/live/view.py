@@ -47,6 +47,7 @@ class Snapshot(NamedTuple):
     begun_ns: int
     """Time of the first packet."""
     clusters: tuple[ClusterState, ...]
+    """Empty at a beat where no view wants them."""
     sources: tuple[SourceState, ...]
     packets: int
     """All counts are since the beginning."""
@@ -76,6 +77,8 @@ class View:
 
     wants_messages = False
     """Whether `batch` is to be called."""
+    wants_state = True
+    """Whether snapshots need their clusters at each beat; without it they have them in the end."""
 
     def begin(self, whereabouts: Callable[[Stream], Whereabouts | None]) -> None:
         """Packets are about to come; `whereabouts` says between whom a stream is, to whoever is called here."""
