@@ -211,6 +211,7 @@ class LiveCapture:
             block = self._next_block(time.time_ns())
             if block is not None:
                 yield block
+                begun = time.monotonic()  # what was made of it may have taken long
             elif passed > _SETTLE_SECONDS and all(source.is_empty for source in self._sources):
                 break
             else:
