@@ -130,7 +130,7 @@ def test_an_output_that_can_hold_ascii_only_gets_ascii(tmp_path: Path) -> None:
     hostile.write(tmp_path / "\u65e5\u672c\u00e9.pcap")
     done = run("report", str(tmp_path / "\u65e5\u672c\u00e9.pcap"), env={"PYTHONIOENCODING": "ascii"})
     assert (done.code, done.err) == (0, "")
-    assert r"\u65e5\u672c\xe9.pcap" in done.out
+    assert r"\u65e5\u672c\xe9.pcap" in "".join(done.out.split())  # a long path goes on in the next line
 
 
 def test_a_trace_is_json_with_no_markup_of_its_own(file: str) -> None:

@@ -696,10 +696,10 @@ class Elections(Group):
         lines = self.knowledge.lines.between(answer.candidate, answer.voter)
         if not lines:
             return "other_direction"
-        if any(line.lost is not None for line in lines):
-            return "gap"
         if self.knowledge.votes.asked_unread(answer.candidate, answer.voter):
             return "cut_short"
+        if any(line.lost is not None for line in lines):
+            return "gap"
         return None if all(line.from_start for line in lines) else "begun_midway"
 
     def _own_term(self, answer: Answer) -> None:
