@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import socket
 import sys
+import threading
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -85,3 +87,30 @@ def write_heartbeats(path: Path, connections: int) -> int:
     assert len(frames) == 100 * connections
     write(path, capture(frames))
     return sent
+
+
+class Votes(threading.Thread):
+    """Opens a connection every now and then, on which it asks for a vote; each in a term of its own, from 1 on."""
+
+    def __init__(self, port: int = 0) -> None:
+        """It listens on 127.0.0.1 itself, on any port unless it is told one."""
+        super().__init__()
+        self.port = port
+        self.stop = threading.Event()
+
+    def run(self) -> None:
+        with socket.create_server(("127.0.0.1", self.port)) as server:
+            for term in range(1, 1000):
+                with socket.create_connection(server.getsockname()) as client, server.accept()[0]:
+                    vote = wire.encode_message(table.REQUEST_VOTE, {"term": term, "candidate_id": 7})
+                    client.sendall(wire.encode_handshake("raft", 7, "127.0.0.1:9001") + vote)
+                if self.stop.wait(0.05):
+                    return
+
+    def __enter__(self) -> Votes:
+        self.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop.set()
+        self.join()

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import raft_dissect
-from raft_dissect import wire, wireshark
-from raft_dissect.wire import table
+from raft_dissect import wireshark
 from tests.captures import PCAPS, truth
 from tests.networks import needs_root, new_namespace
 from tests.pysharks import (
+    Votes,
     children,
     memory,
     needs_pyshark,
@@ -291,33 +290,6 @@ def test_pyshark_is_imported_by_captures_alone() -> None:
 
 
 # --- Live ---
-
-
-class Votes(threading.Thread):
-    """Opens a connection every now and then, on which it asks for a vote; each in a term of its own, from 1 on."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stop = threading.Event()
-
-    def run(self) -> None:
-        import socket
-
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            for term in range(1, 1000):
-                with socket.create_connection(server.getsockname()) as client, server.accept()[0]:
-                    vote = wire.encode_message(table.REQUEST_VOTE, {"term": term, "candidate_id": 7})
-                    client.sendall(wire.encode_handshake("raft", 7, "127.0.0.1:9001") + vote)
-                if self.stop.wait(0.05):
-                    return
-
-    def __enter__(self) -> Votes:
-        self.start()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.stop.set()
-        self.join()
 
 
 @needs_root
