@@ -60,4 +60,5 @@ cdef class MessageBatch:
     cpdef begin(self, bytes buffer, long file)
     cpdef grow(self)
     cpdef add(self, event)
+    cpdef bint is_whole(self, Py_ssize_t row) except -1
     cpdef Message message(self, Py_ssize_t row)

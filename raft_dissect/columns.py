@@ -271,6 +271,10 @@ class MessageBatch:
             preamble = _PREAMBLES[shape] = wire.Preamble(shape & 0xFF, shape >> 16 & 0xFF, shape >> 32, True)
         return preamble
 
+    def is_whole(self, row: int) -> bool:
+        """Whether the message at a row is all there."""
+        return self.headers[row] >= 0 or not self._kept[row].partial
+
     def message(self, row: int) -> Message:
         """The message at a row."""
         kept = self._kept.get(row)

@@ -27,6 +27,10 @@ def address(server: int) -> str:
     return f"10.0.0.{server}:{PORT}"
 
 
+_PADDING = table.PREAMBLE_LENGTH + 49
+"""Where in AppendEntries the unused bytes of the first entry begin: behind five words, its term and its type."""
+
+
 def configuration(roles: Mapping[int, int]) -> list[wire.Server]:
     """A configuration of servers with these roles, by id."""
     return [wire.Server(id_, address(id_), role) for id_, role in roles.items()]
@@ -84,11 +88,13 @@ class Script:
         data: bytes = b"",
         cut: int = 0,
         trailer: int = 0,
+        padding: bytes = b"",
     ) -> Script:
         """One server sends a message to another; the next thing happens a millisecond later.
 
         `fields` that are not given are 0, `roles` and `data` are the configuration and the bytes of a snapshot. `cut`
-        is how many bytes of the message are never sent. `trailer` is the unused last word of an AppendEntries header.
+        is how many bytes of the message are never sent. `trailer` is the unused last word of an AppendEntries header,
+        `padding` what stands in the three unused bytes behind the type of its first entry.
         """
         encoded = wire.encode_message(
             table.MESSAGE_NUMBERS[name],
@@ -101,6 +107,8 @@ class Script:
         if trailer:
             end = table.PREAMBLE_LENGTH + int.from_bytes(encoded[8:16], "little")
             encoded = encoded[: end - 8] + trailer.to_bytes(8, "little") + encoded[end:]
+        if padding:
+            encoded = encoded[:_PADDING] + padding + encoded[_PADDING + len(padding) :]
         self._send(sender, receiver, encoded[: len(encoded) - cut])
         return self.wait(1)
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from raft_dissect.auditing import audit
+from raft_dissect.wire.table import COMMAND
 from tests import captures
 from tests.capture_files import pcap
 from tests.scenarios import SCENARIOS, load
 from tests.scripts import VOTER, Script, change, command
-from tests.transformations import numbered
+from tests.transformations import cut, numbered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,10 +29,15 @@ def check(packets: Sequence[Packet], path: Path) -> None:
     assert audit(str(path)) == audit(packets)
 
 
-def busy(rounds: int = 400, layout: str = "w-0.22.1", trailers: Sequence[int] = (0,)) -> Script:
+def busy(
+    rounds: int = 400,
+    layout: str = "w-0.22.1",
+    trailers: Sequence[int] = (0,),
+    paddings: Sequence[bytes] = (b"",),
+) -> Script:
     """A leader and two followers who replicate an entry every 300 us, each to both followers.
 
-    The headers of its AppendEntries end with one of the trailers after the other.
+    The headers of its AppendEntries end with one of the trailers after the other, and so with the paddings of entries.
     """
     script = Script(layout)
     script.append(1, 2, 2, (1, 8)).append(1, 3, 2, (1, 8)).result(2, 1, 2, 8).result(3, 1, 2, 8)
@@ -48,7 +54,15 @@ def busy(rounds: int = 400, layout: str = "w-0.22.1", trailers: Sequence[int] = 
                 "leader_commit": max(8, index - 1),
             }
             trailer = trailers[number % len(trailers)]
-            script.say(1, follower, "AppendEntries", fields, entries=[command(2, 16)], trailer=trailer)
+            script.say(
+                1,
+                follower,
+                "AppendEntries",
+                fields,
+                entries=[command(2, 16)],
+                trailer=trailer,
+                padding=paddings[number % len(paddings)],
+            )
             script.at(now + 0.1 + follower / 100).result(follower, 1, 2, index + 1)
     return script
 
@@ -65,6 +79,34 @@ def test_all_stale_bytes_of_a_busy_cluster_are_counted(tmp_path: Path) -> None:
     (leak,) = [finding for finding in audit(str(path)).findings if finding.rule.id == "ENC-07"]
     assert f"{2 * (134 * 6 + 133 * 2)} bytes" in leak.message
     assert f"({2 * (134 + 133)} times)" in leak.message
+
+
+def test_all_stale_bytes_of_entries_are_counted(tmp_path: Path) -> None:
+    """Canonical releases never write the bytes behind an entry's type: here 3, none, and 1 of them are not zero."""
+    script = busy(layout="c-0.18.0", paddings=(b"\xe3\x23\x61", b"", b"\0\x7c\0"))
+    path = tmp_path / "stale.pcap"
+    check(script.packets(), path)
+    (leak,) = [finding for finding in audit(str(path)).findings if finding.rule.id == "ENC-07"]
+    assert f"{2 * (134 * 3 + 133 * 1)} bytes of its memory" in leak.message
+    assert f"in the headers of entries ({2 * (134 + 133)} times)" in leak.message
+
+
+@pytest.mark.parametrize("size", [40, 90])
+def test_messages_in_several_packets_have_the_same_verdicts(size: int, tmp_path: Path) -> None:
+    """With 16 bytes of data AppendEntries have 96 bytes here, and their results 48."""
+    script = busy(layout="c-0.18.0", trailers=(0x7F8A_6C01_2018, 0), paddings=(b"\xe3\x23\x61", b""))
+    check(cut(script.packets(), size), tmp_path / "cut.pcap")
+
+
+def test_other_data_under_the_same_index_is_found_in_messages_in_several_packets(tmp_path: Path) -> None:
+    """Both followers get an entry of the same term, with different data: Log Matching, Raft figure 3."""
+    script = busy(200)
+    fields = {"term": 2, "prev_log_term": 2, "prev_log_index": 208, "leader_commit": 207}
+    for follower, data in ((2, b"one data"), (3, b"two data")):
+        script.say(1, follower, "AppendEntries", fields, entries=[(2, COMMAND, data)])
+    packets = cut(script.packets(), 70)
+    assert [one for one in audit(packets).findings if one.rule.id.startswith("LM") and one.verdict == "violation"]
+    check(packets, tmp_path / "other.pcap")
 
 
 def test_a_late_answer_to_a_request_that_was_passed_over_is_no_lost_acknowledgement(tmp_path: Path) -> None:

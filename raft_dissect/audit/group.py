@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from raft_dissect.audit.step import Step
     from raft_dissect.cluster.facts import ClusterFacts
     from raft_dissect.values import Diagnostic, Place, StreamEnd, TransportEvent
+    from raft_dissect.wire.unused import UnusedKind
 
 
 class Group:
@@ -38,8 +39,8 @@ class Group:
     def passed(self, step: Step, times: int) -> None:
         """So many messages like one that was told have not been told."""
 
-    def passed_leaks(self, step: Step, trailers: Mapping[int, int], last: Place) -> None:
-        """Among these were some whose headers end with words that should be zero, each so many times; and the last."""
+    def passed_leaks(self, step: Step, kind: UnusedKind, leaked: Mapping[int, int], last: Place) -> None:
+        """Among these were some with bytes that should be zero, as integers, each so many times; and the last."""
 
     def made_anew(self, step: Step) -> None:
         """A message shows that the cluster was made anew: this group is asked no more, another one takes its place."""

@@ -7,9 +7,9 @@ from raft_dissect.audit.knowledge.log cimport Log
 from raft_dissect.columns cimport MessageBatch
 
 cdef bint COMPILED
-cdef long long _LONGEST_NS, _SLOW_NS, _PAUSE_NS, _LEAST, _RESULT, _WORD, _ENTRY, _PREAMBLE
+cdef long long _LONGEST_NS, _PAUSE_NS, _LEAST, _FIRST_ENTRY, _RESULT, _WORD, _ENTRY, _PREAMBLE
 cdef unsigned long long _UNUSED
-cdef bytes _NOTHING, _COMMAND_WORD
+cdef bytes _NOTHING
 cdef long _COMMAND, _NONE, _STALE, _KINDS
 cdef object _unpack_entry, _unpack_word
 
@@ -55,6 +55,7 @@ cdef class Talk:
     cdef public Py_ssize_t before
     cdef public long long passed
     cdef public dict leaked
+    cdef public dict padded
     cdef public Py_ssize_t leaked_row
 
     cpdef bint takes(self, MessageBatch batch, Py_ssize_t row) except -1
@@ -76,19 +77,22 @@ cdef class Appends(Talk):
     cdef public long long last_term
     cdef public long long commit
     cdef public unsigned long long trailer
+    cdef public unsigned long long padding
 
     @cython.locals(time_ns="long long", lead=Lead, entries="unsigned long long", index="long long", kind=long)
     cpdef bint takes(self, MessageBatch batch, Py_ssize_t row) except -1
 
+    cdef _leak(self)
+
     @cython.locals(
-        lead=Lead, commit="unsigned long long", entries="unsigned long long", size="long long", end=Py_ssize_t,
+        lead=Lead, commit="unsigned long long", entries="unsigned long long", size="long long",
         index="long long", rises=bint, stale=long,
     )
     cdef long _kind(self, MessageBatch batch, Py_ssize_t row) except -2
 
-    @cython.locals(term="unsigned long long", type_="unsigned long", size="unsigned long", kind="long long",
-                   digest="long long", lead=Lead)
-    cdef bint _has(self, MessageBatch batch, Py_ssize_t row, Py_ssize_t end, long long index) except -1
+    @cython.locals(end=Py_ssize_t, term="unsigned long long", type_="unsigned long", size="unsigned long",
+                   kind="long long", digest="long long", lead=Lead)
+    cdef bint _has(self, MessageBatch batch, Py_ssize_t row, long long index) except -1
 
 
 cdef class Results(Talk):
@@ -116,4 +120,7 @@ cdef class Quiet:
     cpdef Py_ssize_t take_rows(self, MessageBatch batch, Py_ssize_t row, Py_ssize_t end) except -1
 
 
-cdef unsigned long long _word(MessageBatch batch, Py_ssize_t at) except? 0xFFFFFFFFFFFFFFFF
+@cython.locals(at=Py_ssize_t, word="unsigned long long")
+cdef unsigned long long _word(MessageBatch batch, Py_ssize_t row, long long offset) except? 0xFFFFFFFFFFFFFFFF
+
+cdef unsigned long long _padding(MessageBatch batch, Py_ssize_t row) except? 0xFFFFFFFFFFFFFFFF

@@ -37,20 +37,18 @@ if TYPE_CHECKING:
 
 COMPILED = not __file__.endswith(".py")
 _LONGEST_NS = 500_000_000
-"""For so long the messages of a connection are passed over at most,"""
-_SLOW_NS = 100_000_000
-"""and for so long where one comes"""
+"""For so long the messages of a connection are passed over at most."""
 _PAUSE_NS = 10_000_000
-"""so long after the one before it, as heartbeats do."""
+"""What comes so long after the one before it, as heartbeats do, is told."""
 _LEAST = 48
 """Bytes of the header of AppendEntries without entries."""
+_FIRST_ENTRY = 40
+"""Where the first entry stands in it: its term, then its type in a byte."""
 _RESULT = 32
 _WORD = 8
 _NOTHING = bytes(8)
 _NONE = -1
 _COMMAND = table.COMMAND
-_COMMAND_WORD = _COMMAND.to_bytes(4, "little")
-"""The type of an entry with the unused bytes behind it."""
 _APPEND_ENTRIES = table.APPEND_ENTRIES
 _APPEND_ENTRIES_RESULT = table.APPEND_ENTRIES_RESULT
 _PREAMBLE = table.PREAMBLE_LENGTH
@@ -136,8 +134,10 @@ class Talk:
         """Messages that were passed over."""
         self.leaked: dict[int, int] = {}
         """The last words of their headers that should be zero and are not, and how often each was there."""
+        self.padded: dict[int, int] = {}
+        """The same of the bytes behind the types of their entries."""
         self.leaked_row = -1
-        """The last message with one."""
+        """The last message with one of either."""
 
     def takes(self, batch: MessageBatch, row: int) -> bool:
         """Take a row of a batch if it is quiet, and say whether it was."""
@@ -148,7 +148,7 @@ class Talk:
         pause_ns = time_ns - self.last_ns
         if not 0 <= pause_ns <= self.patience_ns:
             return False
-        return time_ns - self.told_ns <= (_LONGEST_NS if pause_ns < _PAUSE_NS else _SLOW_NS)
+        return pause_ns < _PAUSE_NS and time_ns - self.told_ns <= _LONGEST_NS
 
     def next(self, row: int, kind: int, time_ns: int) -> None:
         """A row is quiet: the one before it is passed over."""
@@ -190,8 +190,8 @@ class Appends(Talk):
         """Where the messages that were passed over begin."""
         self.last_term = step.entries[-1].term if step.entries else fields["prev_log_term"]
         self.commit = fields["leader_commit"]
-        self.trailer = 0
-        """Of the row that waits: the last word of its header."""
+        self.trailer = self.padding = 0
+        """Of the row that waits: the last word of its header, and the bytes behind the type of its entry."""
         self.follower.sent = max(self.ends, self.follower.sent, sent.highest)
 
     def takes(self, batch: MessageBatch, row: int) -> bool:
@@ -204,7 +204,7 @@ class Appends(Talk):
             return False
         entries, lead = batch.word4[row], self.lead
         index = self.ends + entries
-        if entries and not self._has(batch, row, batch.headers[row] + _LEAST + _ENTRY, index):
+        if entries and not self._has(batch, row, index):
             return False
         self.ends = index
         self.commit = batch.word3[row]
@@ -212,12 +212,23 @@ class Appends(Talk):
             lead.commit = self.commit
         if index > self.follower.sent:
             self.follower.sent = index
-        if self.row >= 0 and self.trailer:
-            self.leaked[self.trailer] = self.leaked.get(self.trailer, 0) + 1
-            self.leaked_row = self.row
-        self.trailer = _word(batch, batch.headers[row] + _LEAST + entries * _ENTRY - _WORD) if kind >= _STALE else 0
+        if self.row >= 0:
+            self._leak()
+        self.trailer = self.padding = 0
+        if kind >= _STALE:
+            self.trailer = _word(batch, row, _LEAST + entries * _ENTRY - _WORD)
+            self.padding = _padding(batch, row) if entries else 0
         self.next(row, kind, time_ns)
         return True
+
+    def _leak(self) -> None:
+        """Count what the row that waits has of bytes that should be zero."""
+        if self.trailer:
+            self.leaked[self.trailer] = self.leaked.get(self.trailer, 0) + 1
+            self.leaked_row = self.row
+        if self.padding:
+            self.padded[self.padding] = self.padded.get(self.padding, 0) + 1
+            self.leaked_row = self.row
 
     def _kind(self, batch: MessageBatch, row: int) -> int:
         """What decides how the rules end for a row that continues the one before it; -1 if it does not."""
@@ -225,10 +236,9 @@ class Appends(Talk):
         if entries > 1 or batch.word0[row] != self.term or batch.word1[row] != self.ends:
             return _NONE
         size = _LEAST + entries * _ENTRY
-        end = batch.headers[row] + size
         if batch.shapes[row] != self.shape | size << 32:
             return _NONE
-        stale = _STALE if _word(batch, end - _WORD) else 0
+        stale = _STALE if _word(batch, row, size - _WORD) or (entries and _padding(batch, row)) else 0
         index = self.ends + entries
         if batch.word2[row] != self.last_term or not self.commit <= commit <= index:
             return _NONE
@@ -239,19 +249,30 @@ class Appends(Talk):
             return 4 + rises * 2 + (index > lead.end) + 8 * (index <= lead.commit) + stale
         return _NONE if batch.payloads[row] else rises * 2 + stale
 
-    def _has(self, batch: MessageBatch, row: int, end: int, index: int) -> bool:
-        """See whether the entry behind a header is the next one, or one that is known."""
+    def _has(self, batch: MessageBatch, row: int, index: int) -> bool:
+        """See whether the entry of a message is the next one, or one that is known."""
         if not batch.digest_entries:
             return False
-        if COMPILED:
+        end = batch.headers[row] + _LEAST + _ENTRY
+        kept = batch.message(row) if batch.headers[row] < 0 else None
+        if kept is not None:
+            term, type_, size = _unpack_entry(kept.header, _FIRST_ENTRY)
+        elif COMPILED:
             term = octets.u64le(batch.view, end - 24)
             type_ = octets.u32le(batch.view, end - 16)
             size = octets.u32le(batch.view, end - 12)
         else:
             term, type_, size = _unpack_entry(batch.buffer, end - 24)
+        type_ &= 0xFF
         if term != self.term or type_ != _COMMAND or size != batch.payloads[row] or size & 7 or not size:
             return False
-        digest = crc32(batch.buffer[end : end + size])
+        if kept is None:
+            digest = crc32(batch.buffer[end : end + size])
+        else:
+            known = kept.digests[0] if kept.digests else None
+            if known is None:
+                return False
+            digest = known
         kind = type_ << 32 | size
         lead = self.lead
         if index <= lead.end:
@@ -362,7 +383,7 @@ class Quiet:
         """Take rows of a batch from `row` on, before `end`, while they are quiet; give the first that is not."""
         talks, judge = self._talks, self._judge
         due_ns = judge.due_ns
-        while row < end and batch.headers[row] >= 0:
+        while row < end and batch.is_whole(row):
             talk = talks.get(batch.streams[row])
             if talk is None or batch.times[row] >= due_ns or not talk.takes(batch, row):
                 break
@@ -395,12 +416,13 @@ class Quiet:
                 talk.counts[kind] = 0
         for group in self._groups:
             group.passed(talk.step, talk.passed)
-        if talk.leaked:
+        if talk.leaked or talk.padded:
             row = talk.leaked_row
             last = Place(batch.times[row], batch.frames[row], batch.file)
             for group in self._groups:
-                group.passed_leaks(talk.step, talk.leaked, last)
-            talk.leaked = {}
+                group.passed_leaks(talk.step, "entry", talk.padded, last)
+                group.passed_leaks(talk.step, "trailer", talk.leaked, last)
+            talk.leaked, talk.padded = {}, {}
 
     def end(self) -> None:
         """Something happens that is not quiet: what was known of all connections is known no more."""
@@ -416,7 +438,7 @@ class Quiet:
                 return _NONE
             entries = fields["n_entries"]
             kind = entries * 4 + 2 * (fields.get("leader_commit", -1) > reign.commit)
-            kind += _STALE * (step.message.header[-_WORD:] != _NOTHING)
+            kind += _STALE * (_is_stale(step.message.header, entries))
             return kind + (step.ends > reign.end) + 8 * (step.ends <= reign.commit) if entries else kind
         if line.matched_term != step.term or "last_log_index" not in fields:
             return _NONE
@@ -480,20 +502,35 @@ class Quiet:
         return lead
 
 
-def _word(batch: MessageBatch, at: int) -> int:
-    """The word at a place of the buffer."""
-    if COMPILED:
-        return octets.u64le(batch.view, at)
-    word: int = _unpack_word(batch.buffer, at)[0]
+def _word(batch: MessageBatch, row: int, offset: int) -> int:
+    """The word at a place of a header."""
+    at = batch.headers[row] + offset
+    word: int
+    if batch.headers[row] < 0:
+        word = _unpack_word(batch.message(row).header, offset)[0]
+    elif COMPILED:
+        word = octets.u64le(batch.view, at)
+    else:
+        word = _unpack_word(batch.buffer, at)[0]
     return word
 
 
+def _padding(batch: MessageBatch, row: int) -> int:
+    """The three bytes behind the type of the only entry."""
+    return _word(batch, row, _FIRST_ENTRY + _WORD) >> 8 & 0xFFFFFF
+
+
 def _is_plain(step: Step) -> bool:
-    """Whether AppendEntries have no more than a command, whose unused bytes are zero."""
-    header, entries = step.message.header, step.entries
+    """Whether AppendEntries have no more than a command."""
+    entries = step.entries
     if len(entries) != step.fields["n_entries"] or len(entries) > 1:
         return False
-    return not entries or header[-16:-12] == _COMMAND_WORD
+    return not entries or entries[0].type == _COMMAND
+
+
+def _is_stale(header: bytes, entries: int) -> bool:
+    """Whether bytes without a meaning are not zero in the header of AppendEntries with at most one entry."""
+    return header[-_WORD:] != _NOTHING or (entries > 0 and header[-15:-12] != _NOTHING[:3])
 
 
 def _row_of(talk: Talk) -> int:

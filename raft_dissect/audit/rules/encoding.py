@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from raft_dissect.audit.step import Step
     from raft_dissect.cluster.facts import ClusterFacts, Incompatibility, ServerName
     from raft_dissect.values import Diagnostic, Malformed, Place, Stream, StreamEnd
+    from raft_dissect.wire.unused import UnusedKind
 
 _SYNC = (
     "Where packets are missing, or the capture begins midway, bytes are taken for a message that are none: a message "
@@ -575,11 +576,11 @@ class Encoding(Group):
         if clean:
             self.judge.hold(UNUSED)
 
-    def passed_leaks(self, step: Step, trailers: Mapping[int, int], last: Place) -> None:
-        """Headers of messages that were not told ended with words that should be zero, each so many times."""
-        for word, times in trailers.items():
-            data = word.to_bytes(8, "little")
-            self._leaked(step.sender, step.message.stream, "trailer", data, last, times)
+    def passed_leaks(self, step: Step, kind: UnusedKind, leaked: Mapping[int, int], last: Place) -> None:
+        """In messages that were not told stood bytes that should be zero, each so many times."""
+        for unused, times in leaked.items():
+            data = unused.to_bytes(8, "little")
+            self._leaked(step.sender, step.message.stream, kind, data, last, times)
 
     def _leaked(
         self, sender: int | None, stream: Stream, kind: LeakKind, data: bytes, place: Place, times: int = 1
