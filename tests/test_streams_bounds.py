@@ -10,11 +10,11 @@ import pytest
 
 from raft_dissect import wire
 from raft_dissect.streams import Engine, engine
-from raft_dissect.values import Diagnostic, Message, Packet
+from raft_dissect.values import Diagnostic, Message, Packet, TransportEvent
 from raft_dissect.wire import table
 from tests import golden_streams
 from tests.golden_streams import USUAL, GoldenStream
-from tests.packets import MILLISECOND, START, Address, Connection, pieces
+from tests.packets import ACK, FIN, MILLISECOND, START, Address, Connection, pieces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -253,3 +253,56 @@ def test_a_header_larger_than_any_is_not_waited_for() -> None:
     assert len(outcome.others) == 2
     assert [d.kind for d in outcome.diagnostics] == ["malformed", "resync"]
     assert outcome.peak < MEBIBYTE
+
+
+def closed(connection: Connection) -> list[bytes]:
+    """The end of a connection on which the client sent a handshake and nothing else."""
+    size = len(HANDSHAKE.data)
+    ends = [
+        connection.fin(size),
+        connection.reply(0, b"", FIN | ACK, received=size + 1),
+        connection.data(size + 1, b""),
+    ]
+    return [*connection.opening(), connection.data(0, HANDSHAKE.data), *ends]
+
+
+def unanswered(connection: Connection) -> list[bytes]:
+    return [connection.syn()]
+
+
+def was_reset(connection: Connection) -> list[bytes]:
+    return [*connection.opening(), connection.data(0, HANDSHAKE.data), connection.rst(len(HANDSHAKE.data))]
+
+
+@pytest.mark.parametrize("frames", [closed, unanswered, was_reset])
+def test_connections_of_which_nothing_can_come_any_more_are_forgotten(
+    frames: Callable[[Connection], list[bytes]],
+) -> None:
+    """A segment lives for two minutes at most (RFC 9293, section 3.4.1), and so does the answer to it."""
+    under_test = Engine([9001])
+    sizes = []
+    tracemalloc.start()
+    try:
+        for number, connection in enumerate(hostile_connections(1500), 1):
+            for frame in frames(connection):
+                time_ns = START + number * 2000 * MILLISECOND
+                for _ in under_test.feed(Packet(frame, time_ns, 1, len(frame), number)):
+                    pass
+            if number in (750, 1500):
+                sizes.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert sizes[1] < sizes[0] * 1.1
+
+
+def test_an_attempt_that_was_given_up_is_told_while_the_capture_goes_on() -> None:
+    """Linux tries again for two minutes: whoever asked eight minutes ago, and not in the last four, has given up."""
+    under_test = Engine([9001])
+    connection = Connection()
+    times = [0, 1, 3, 7, 15, 31, 63]
+    for number, second in enumerate(times, 1):
+        under_test.feed(Packet(connection.syn(), START + second * 1000 * MILLISECOND, 1, 54, number))
+    assert not under_test.pass_time(START + 250_000 * MILLISECOND)
+    (event,) = under_test.pass_time(START + 490_000 * MILLISECOND)
+    assert isinstance(event, TransportEvent)
+    assert (event.kind, event.last.frame) == ("unanswered", len(times))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from raft_dissect.columns import MessageBatch
     from raft_dissect.dissection import Dissection
     from raft_dissect.live.view import SourceState, View
+    from raft_dissect.values import Arrival
 
 _MOST_TOLD = 10_000
 """Findings that are remembered, so that none is told twice."""
@@ -60,14 +61,15 @@ class Loop:
         for batch, beat_ns in self._dissection.beats(BEAT_NS):
             self._take(batch)
             if beat_ns is not None:
-                self._tell(beat_ns)
-                snapshot = self._snapshot(beat_ns, self._states(beat_ns) if wants_state else ())
+                arriving = self._dissection.arriving()
+                self._tell(beat_ns, arriving)
+                snapshot = self._snapshot(beat_ns, arriving, self._states(beat_ns) if wants_state else ())
                 for view in self._views:
                     view.beat(snapshot)
         end_ns = self._dissection.statistics.last_ns or 0
         self._audit.verdicts(self._dissection)
-        self._tell(end_ns)
-        last = self._snapshot(end_ns, self._states(end_ns))
+        self._tell(end_ns, ())
+        last = self._snapshot(end_ns, (), self._states(end_ns))
         for view in self._views:
             view.finish(last)
         return last
@@ -79,8 +81,8 @@ class Loop:
             if view.wants_messages and (batch.rows or batch.others):
                 view.batch(batch)
 
-    def _tell(self, now_ns: int) -> None:
-        happenings = self._watch.look(now_ns, self._dissection.arriving())
+    def _tell(self, now_ns: int, arriving: Sequence[Arrival]) -> None:
+        happenings = self._watch.look(now_ns, arriving)
         self._happened.update(happening.kind for happening in happenings)
         for view in self._views:
             if happenings:
@@ -102,7 +104,7 @@ class Loop:
         states = ((number, analysis.state(now_ns)) for number, analysis in enumerate(self._audit.present()))
         return tuple(state._replace(number=number) for number, state in states if state is not None)
 
-    def _snapshot(self, now_ns: int, clusters: tuple[ClusterState, ...]) -> Snapshot:
+    def _snapshot(self, now_ns: int, arriving: Sequence[Arrival], clusters: tuple[ClusterState, ...]) -> Snapshot:
         statistics = self._dissection.statistics
         late_ns = time.time_ns() - now_ns if self._is_live else 0
         return Snapshot(
@@ -116,11 +118,11 @@ class Loop:
             self._findings.copy(),
             statistics.gaps,
             max(late_ns, 0) / 1e9,
-            tuple(self._transfers()),
+            tuple(self._transfers(arriving)),
         )
 
-    def _transfers(self) -> Iterator[SnapshotInFlight]:
-        for message, received in self._dissection.arriving():
+    def _transfers(self, arriving: Sequence[Arrival]) -> Iterator[SnapshotInFlight]:
+        for message, received in arriving:
             analysis = self._audit.holding(message.stream)
             if message.type == table.INSTALL_SNAPSHOT and analysis is not None:
                 fact = begun_snapshot(message, analysis.servers)

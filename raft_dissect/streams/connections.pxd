@@ -60,3 +60,4 @@ cdef class Connection:
     cdef public long long attempts
     cdef public bint answered
     cdef public bint ending
+    cdef public bint lingers

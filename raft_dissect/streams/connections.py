@@ -170,6 +170,7 @@ class Connection:
         "ending",
         "first",
         "ignored",
+        "lingers",
         "reset",
         "there",
     )
@@ -195,6 +196,8 @@ class Connection:
         """Whether anything shows that the client's SYN was answered."""
         self.ending = False
         """Whether a FIN or RST was seen."""
+        self.lingers = False
+        """Whether the engine will come back to it, to forget it."""
 
     @property
     def directions(self) -> tuple[Direction, Direction]:
@@ -205,6 +208,11 @@ class Connection:
     def is_asking(self) -> bool:
         """Whether a SYN waits for an answer."""
         return self.client is not None and not self.answered
+
+    @property
+    def is_over(self) -> bool:
+        """Whether both of its streams are."""
+        return self.closed or (self.there.ended and self.back.ended)
 
     @property
     def kind(self) -> str:

@@ -39,6 +39,11 @@ GRACE_NS = 1_000_000_000
 A hole that the receiver has acknowledged is in the capture only if its packets were captured out of order, so it is
 given up this long after the acknowledgement; a reset stream is closed this long after the reset.
 """
+LINGER_NS = 240_000_000_000
+"""Nanoseconds of capture time for which a connection is known when it is over, or was asked for in vain.
+
+Twice the time that a segment may live (RFC 9293, section 3.4.1), after which nothing of it comes any more.
+"""
 MAX_HELD = 32 * 1024 * 1024
 """Bytes of all streams together that are held back until what is missing comes."""
 MAX_CONNECTIONS = 50_000
@@ -119,6 +124,7 @@ class Engine:
         self._block: PacketBlock | None = None
         self._opened = 0
         self._waiting: deque[tuple[int, Connection, Direction | None]] = deque()
+        self._lingering: deque[tuple[int, bytes, Connection]] = deque()  # with the key of one direction
         self._held = 0
         self._forgot = False
 
@@ -173,6 +179,7 @@ class Engine:
     def close(self) -> Sequence[Event]:
         """The capture is over: give what was still waiting, and close every stream."""
         self._waiting.clear()
+        self._lingering.clear()
         self._fragments.close()
         for connection in self._connections():
             self._end(connection, "capture_end")
@@ -257,6 +264,8 @@ class Engine:
         connection = direction.connection
         if flags & SYN or connection.is_asking:
             self._transport.answers(direction, segment, place)
+            if connection.is_asking:
+                self._linger(connection)
         if flags & ACK:
             direction.peer.reassembly.acknowledge(segment.acknowledgement)
             self._transport.acknowledges(direction.peer, segment.acknowledgement, place.time_ns)
@@ -280,7 +289,21 @@ class Engine:
         if len(self._waiting) >= _MOST_WAITING * MAX_CONNECTIONS:
             self._waiting = deque(item for item in self._waiting if not item[1].closed)
         self._waiting.append((self._fast.now + GRACE_NS, connection, direction))
-        self._fast.due = min(self._waiting[0][0], NEVER)
+        self._set_due()
+
+    def _linger(self, connection: Connection) -> None:
+        """Come back when nothing more can come of a connection, to forget it."""
+        if not connection.lingers:
+            connection.lingers = True
+            if len(self._lingering) >= 2 * MAX_CONNECTIONS:
+                self._lingering = deque(item for item in self._lingering if self._knows(*item[1:]))
+            self._lingering.append((self._fast.now + LINGER_NS, connection.there.key, connection))
+            self._set_due()
+
+    def _set_due(self) -> None:
+        waiting = self._waiting[0][0] if self._waiting else NEVER
+        lingering = self._lingering[0][0] if self._lingering else NEVER
+        self._fast.due = min(waiting, lingering, NEVER)
 
     def _stray(self, direction: Direction, segment: Segment, place: Place) -> None:
         """See about a segment that cannot belong to this connection.
@@ -348,6 +371,8 @@ class Engine:
         if direction.fin != UNKNOWN and reassembly.next == direction.fin and not direction.ended:
             direction.ended = True
             direction.framer.end(place, "fin")
+            if direction.peer.ended:
+                self._linger(direction.connection)
         if not direction.waiting and reassembly.is_overdue:
             direction.waiting = True
             direction.acknowledged = reassembly.acknowledged
@@ -361,13 +386,37 @@ class Engine:
                 continue
             if direction is None:
                 self._end(connection, "rst")
+                self._linger(connection)
                 continue
             direction.waiting = False
             direction.reassembly.give_up(direction.acknowledged)
             self._count_held(direction)
             self._after(direction, direction.last)
             connection.ease()
-        self._fast.due = min(self._waiting[0][0], NEVER) if self._waiting else NEVER
+        while self._lingering and self._lingering[0][0] <= self._fast.now:
+            _, key, connection = self._lingering.popleft()
+            if self._knows(key, connection):
+                self._see_off(connection)
+        self._set_due()
+
+    def _knows(self, key: bytes, connection: Connection) -> bool:
+        """Whether this is still the connection with a key."""
+        direction = self._directions.get(key)
+        return direction is not None and direction.connection is connection
+
+    def _see_off(self, connection: Connection) -> None:
+        """Forget a connection that is over by now, or that nobody has asked for again."""
+        connection.lingers = False
+        if connection.is_over or (connection.is_asking and connection.again.time_ns <= self._fast.now - LINGER_NS):
+            self._drop(connection, "limit")
+        elif connection.is_asking:
+            self._linger(connection)
+
+    def _drop(self, connection: Connection, reason: StreamEnd) -> None:
+        self._end(connection, reason)
+        for direction in connection.directions:
+            self._directions.pop(direction.key, None)  # a connection to itself has one key for both directions
+        connection.forget()
 
     def _open(self, key: bytes, old: Direction | None, place: Place) -> Direction:
         """Begin a connection; the one that had the same addresses and ports is over."""
@@ -395,10 +444,7 @@ class Engine:
         """Make room: forget half of the connections, those that are over first, then those that are not Raft."""
         known = sorted(self._connections(), key=_worth)
         for connection in known[: len(known) // 2]:
-            self._end(connection, "limit")
-            for direction in connection.directions:
-                self._directions.pop(direction.key, None)  # a connection to itself has one key for both directions
-            connection.forget()
+            self._drop(connection, "limit")
         if not self._forgot:
             self._forgot = True
             detail = f"more than {MAX_CONNECTIONS} connections: those without data for the longest time are forgotten"
@@ -456,9 +502,8 @@ def _held_by(direction: Direction) -> int:
 
 def _worth(connection: Connection) -> tuple[bool, bool, int]:
     """What speaks against forgetting a connection: it goes on, it is Raft, it had data lately."""
-    over = connection.closed or (connection.there.ended and connection.back.ended)
     last = max(connection.there.last.time_ns, connection.back.last.time_ns)
-    return not over, connection.kind == "raft", last
+    return not connection.is_over, connection.kind == "raft", last
 
 
 def _begins_anew(direction: Direction, segment: Segment) -> bool:
