@@ -142,7 +142,8 @@ def _first_line(*command: str) -> str:
     return run.stdout.partition("\n")[0]
 
 
-def _machine(forms: Sequence[Ours]) -> str:
+def machine(forms: Sequence[Ours]) -> str:
+    """What the numbers were measured on."""
     cpu = platform.processor() or platform.machine()
     information = Path("/proc/cpuinfo")
     if information.exists():
@@ -155,7 +156,7 @@ def _machine(forms: Sequence[Ours]) -> str:
     return f"{cpu}, {os.cpu_count()} cores, {platform.system()}; tshark {tshark[0] if tshark else 'none'}; {pythons}."
 
 
-def _write(part: str, text: str) -> None:
+def write(part: str, text: str) -> None:
     """Put a part of the page where its markers are."""
     begin, end = f"<!-- benchmark: {part} -->\n", "<!-- end -->"
     before, found, after = PAGE.read_text().partition(begin)
@@ -184,10 +185,10 @@ def main() -> None:
             "linear": bench.linear,
         }
         for part in chosen:
-            text = f"    {_command(options, part)}\n\n{_machine(forms)}\n\n{parts[part]()}"
+            text = f"    {_command(options, part)}\n\n{machine(forms)}\n\n{parts[part]()}"
             print(text, flush=True)
             if options.write_docs:
-                _write(part, text)
+                write(part, text)
 
 
 if __name__ == "__main__":
