@@ -202,10 +202,14 @@ def _terms(told: Sequence[Line], truth: Truth) -> None:
     _assert_placed(
         [((c["server"], c["new"]), c["time_ns"]) for c in changes], proven("send"), proven("received"), truth.is_midway
     )
+    shown = {(change["server"], change["new"]) for change in changes}
     was: dict[int, set[int]] = {}
-    for change in changes:  # what waited for a lost connection can show a term when a later one was told
+    for change in changes:
+        # What waited for a lost connection can show a term when a later one was told, or in a packet behind that one's.
         earlier = was.setdefault(change["server"], set())
-        assert change["old"] == max((term for term in earlier if term < change["new"]), default=None)
+        lower = max((term for term in earlier if term < change["new"]), default=None)
+        assert change["old"] == lower or ((lower or 0) < change["old"] < change["new"])
+        assert change["old"] == lower or (change["server"], change["old"]) in shown
         earlier.add(change["new"])
 
 

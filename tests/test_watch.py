@@ -15,6 +15,7 @@ from raft_dissect.dissection import Dissection
 from raft_dissect.watch import Watch
 from raft_dissect.watch.watch import BEAT_NS
 from tests import captures
+from tests.scripts import Script, command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -79,6 +80,19 @@ def test_what_was_told_does_not_turn_out_otherwise(file: str) -> None:
             assert elections[fact.place, fact.pre_vote] == fact.outcome
         if isinstance(fact, Snapshot):
             assert snapshots[fact.started] == fact.outcome
+
+
+def test_a_leader_that_was_lost_leads_no_more_as_soon_as_another_does() -> None:
+    """A term has one leader at most (Raft 5.2), so nothing of the one before needs to be waited for."""
+    script = Script().append(1, 2, 2, (1, 1), command(2)).append(1, 3, 2, (1, 1), command(2))
+    script.result(2, 1, 2, 2).result(3, 1, 2, 2).kill(1).wait(200)
+    script.ask(2, 3, 3, (2, 2)).vote(3, 2, 3, 1).append(2, 3, 3, (2, 2))
+    reigns = [
+        (one.kind, one.fact.term, one.fact.leader)
+        for one in happenings(script.packets())
+        if isinstance(one.fact, Leadership)
+    ]
+    assert sorted(reigns) == [("leader", 2, 1), ("leader", 3, 2), ("leader_ended", 2, 1)]
 
 
 @pytest.mark.parametrize("file", captures.CLEAR)

@@ -121,6 +121,7 @@ def _elections(facts: ClusterFacts, now_ns: int) -> Iterator[News]:
 
 
 def _leaders(facts: ClusterFacts, now_ns: int, endings: Endings) -> Iterator[News]:
+    newest = max((leadership.term for leadership in facts.leaders), default=0)
     for leadership in facts.leaders:
         key = (leadership.term, leadership.first)
         yield News("leader", leadership.first, leadership, key, (leadership.term, leadership.leader))
@@ -132,7 +133,7 @@ def _leaders(facts: ClusterFacts, now_ns: int, endings: Endings) -> Iterator[New
             del endings[key]
             ended = None
             yield News("leader_returned", leadership.last, leadership, (*key, leadership.last))
-        is_final = leadership.ended_by in ("new_leader", "step_down")
+        is_final = leadership.term < newest or leadership.ended_by in ("new_leader", "step_down")
         is_silent = leadership.ended_by != "capture_end" and now_ns - leadership.last.time_ns >= _SILENCE_NS
         if is_final or (is_silent and ended is None):
             endings[key] = Ended(leadership.leader, leadership.last, is_final)
