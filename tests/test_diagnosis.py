@@ -33,6 +33,7 @@ from raft_dissect.spread import Spread
 from raft_dissect.values import Place
 from raft_dissect.wire import table
 from tests.captures import PCAPS, packets
+from tests.scripts import Script, command
 
 SEEN = tuple(ServerFact(id_, (), (), "unknown", "", Place(0, 1), Place(0, 1), "handshake") for id_ in (1, 2, 3))
 NOTHING = ClusterFacts(SEEN, (), (), (), (), (), (), (), (), ())
@@ -105,6 +106,16 @@ def test_two_leaders_of_one_term_are_a_problem() -> None:
     finding = only(NOTHING._replace(leaders=(reign(1, 7, 0, 10), reign(2, 7, 3, 12))))
     assert (finding.severity, finding.kind) == ("problem", "two_leaders")
     assert finding.text.startswith("Servers 1 and 2 acted as leaders of one term, 7")
+
+
+@pytest.mark.parametrize("followers", [2, 6])
+def test_connections_of_one_host_are_not_taken_for_several_leaders(followers: int) -> None:
+    """Of servers on one machine whose handshakes were missed it is not known which of them opened a connection."""
+    script = Script(handshakes=False, host="127.0.0.1")
+    for turn in range(5):
+        for follower in range(2, 2 + followers):
+            script.append(1, follower, 2, (2, turn), command(2)).result(follower, 1, 2, turn + 1)
+    assert {finding.severity for finding in diagnose(script.facts())} == {"note"}
 
 
 @pytest.mark.parametrize(("rounds", "found"), [(7, []), (8, ["election_storm"])])

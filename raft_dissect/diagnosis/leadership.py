@@ -104,9 +104,12 @@ def _votes(facts: ClusterFacts) -> list[Election]:
 
 
 def two_leaders(facts: ClusterFacts) -> Iterator[Finding]:
-    """Terms in which more than one server acted as leader, which Raft rules out (section 5.2)."""
-    ordered = sorted(facts.leaders, key=lambda one: one.term)
-    for term, same in groupby(ordered, key=lambda one: one.term):
+    """Terms in which more than one server acted as leader, which Raft rules out (section 5.2).
+
+    Two whose ids are not both known may be one.
+    """
+    known = (reign for reign in facts.leaders if isinstance(reign.leader, int))
+    for term, same in groupby(sorted(known, key=_term_of), key=_term_of):
         reigns = list(same)
         if len(reigns) > 1:
             names = tuple(one.leader for one in reigns)
@@ -119,6 +122,10 @@ def two_leaders(facts: ClusterFacts) -> Iterator[Finding]:
                 names,
                 tuple(one.first for one in reigns),
             )
+
+
+def _term_of(reign: Leadership) -> int:
+    return reign.term
 
 
 def election_storms(facts: ClusterFacts) -> Iterator[Finding]:
@@ -189,7 +196,10 @@ def _led_by_another(facts: ClusterFacts, election: Election) -> bool:
 
 def restless_leadership(facts: ClusterFacts) -> Iterator[Finding]:
     """Leaders that followed each other quickly."""
-    reigns = facts.leaders
+    of_term: dict[int, Leadership] = {}
+    for reign in facts.leaders:
+        of_term.setdefault(reign.term, reign)
+    reigns = list(of_term.values())
     if len(reigns) <= _CHANGES:
         return
     seconds = seconds_between(reigns[0].first, reigns[-1].last)
