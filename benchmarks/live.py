@@ -1,6 +1,6 @@
 """Measure `raft-dissect live` under load: what it takes, what it misses, and how late it is.
 
-    python benchmarks/live.py [--rates] [--load] [--cluster] [--days] [--seconds N] [--rate N|max]
+    python benchmarks/live.py [--rates] [--load] [--cluster] [--days] [--seconds N] [--rate N|max ...]
         [--ours LABEL=PYTHON]...
 
 There are four parts, of which all are run unless some are named: the rate at which packets begin to be dropped; a
@@ -39,6 +39,7 @@ _FIRST_RATE = 10_000
 """Messages a second with which the search for the rate at which drops begin begins."""
 _HEARTBEATS = 40
 """Messages a second of three servers that have nothing else to say."""
+_IDLE_SECONDS = 60
 _HALVINGS = 2
 _LATE_SECONDS = 2.0
 _MEGABYTE = 1e6
@@ -68,12 +69,14 @@ class _Bench:
 
     def load(self) -> str:
         """A long load of each kind at one rate, and a cluster that is idle."""
-        seconds, rate = self._options.seconds, self._options.rate
+        seconds, rates = self._options.seconds, self._options.rate
         rows = []
-        for form in self._forms:
-            rows.append((form, "heartbeats", self._load(form, KINDS["small"], _HEARTBEATS, seconds)))
+        for number, form in enumerate(self._forms):
+            rate = rates[min(number, len(rates) - 1)]
+            idle = self._load(form, KINDS["small"], _HEARTBEATS, min(seconds, _IDLE_SECONDS))
+            rows.append((form, "heartbeats", idle))
             rows += [(form, kind.name, self._load(form, kind, rate, seconds)) for kind in self._kinds]
-        return f"{seconds:g} seconds each.\n\n{_runs(rows)}"
+        return f"{seconds:g} seconds each, heartbeats {_IDLE_SECONDS} at most.\n\n{_runs(rows)}"
 
     def cluster(self) -> str:
         """Three servers, of which the leader applies entries as fast as it can."""
@@ -190,10 +193,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cluster-seconds", type=float, default=60, help="of the real cluster; 60 by default")
     parser.add_argument(
         "--rate",
+        nargs="+",
         type=_rate,
-        default=0.0,
+        default=[0.0],
         metavar="N|max",
-        help="messages a second of the long load; max, the default, is what the sender can",
+        help="messages a second of the long load, of each form in turn; max, the default, is what the sender can",
     )
     parser.add_argument(
         "--kinds",
@@ -213,7 +217,12 @@ def _command(options: argparse.Namespace, part: str) -> str:
     if part == "rates":
         words += ["--step", f"{options.step:g}"]
     elif part == "load":
-        words += ["--seconds", f"{options.seconds:g}", "--rate", f"{options.rate:g}" if options.rate else "max"]
+        words += [
+            "--seconds",
+            f"{options.seconds:g}",
+            "--rate",
+            *(f"{rate:g}" if rate else "max" for rate in options.rate),
+        ]
     elif part == "cluster":
         words += ["--cluster-seconds", f"{options.cluster_seconds:g}"]
     else:

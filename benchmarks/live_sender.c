@@ -128,9 +128,9 @@ static void put(char *message, uint32_t at, uint64_t value)
 }
 
 /* Number the AppendEntries of a batch: one entry each, behind an index. */
-static size_t appends(char *messages, uint64_t index, int batch)
+static size_t appends(char *messages, uint64_t index, unsigned batch)
 {
-    for (int number = 0; number < batch; number++) {
+    for (unsigned number = 0; number < batch; number++) {
         char *message = messages + (size_t)number * append.length;
         put(message, before_at, index + (uint64_t)number);
         put(message, commit_at, index);
@@ -138,19 +138,19 @@ static size_t appends(char *messages, uint64_t index, int batch)
     return append.length * (size_t)batch;
 }
 
-static size_t results(char *messages, uint64_t index, int batch)
+static size_t results(char *messages, uint64_t index, unsigned batch)
 {
-    for (int number = 0; number < batch; number++) {
+    for (unsigned number = 0; number < batch; number++) {
         put(messages + (size_t)number * result.length, last_at, index + (uint64_t)number + 1);
     }
     return result.length * (size_t)batch;
 }
 
 /* The same message over and over. */
-static char *repeated(struct blob message, int batch)
+static char *repeated(struct blob message, unsigned batch)
 {
     char *made = malloc(message.length * (size_t)batch);
-    for (int number = 0; number < batch; number++) {
+    for (unsigned number = 0; number < batch; number++) {
         memcpy(made + (size_t)number * message.length, message.data, message.length);
     }
     return made;
@@ -167,7 +167,7 @@ int main(int count, char **arguments)
         fail(arguments[1]);
     }
     double rate = atof(arguments[2]), seconds = atof(arguments[3]), probe = atof(arguments[5]);
-    int batch = atoi(arguments[4]);
+    unsigned batch = (unsigned)atoi(arguments[4]);
     if (batch < 1 || batch > MOST) {
         fprintf(stderr, "no number of messages: %s\n", arguments[4]);
         return 2;
@@ -209,8 +209,8 @@ int main(int count, char **arguments)
             carry(back[server], answering, length);
             bytes += length;
         }
-        index += (uint64_t)batch;
-        sent += (uint64_t)(ROUND * batch);
+        index += batch;
+        sent += (uint64_t)ROUND * batch;
         time = now();
         if (probe > 0 && time - probed >= probe) {
             probed = time;
