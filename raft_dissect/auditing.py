@@ -35,13 +35,16 @@ class AuditBuilder:
     """
 
     def __init__(self, off: Collection[str] = (), told: Callable[[Finding], None] | None = None) -> None:
-        """`off` are the ids of rules that are not asked; `told` is called with each finding as it is made."""
+        """`off` are the ids of rules that are not asked; `told` is called with the findings of each batch."""
         self._off = frozenset(off)
-        self._clusters = Clusters(lambda: ClusterAudit(self._off, told))
+        self._told = told
+        self._found: list[tuple[ClusterAudit, Finding]] = []
+        self._clusters = Clusters(self._new)
 
     def feed(self, batch: MessageBatch) -> None:
         """Take a batch of events."""
         self._clusters.feed_batch(batch)
+        self._tell()
 
     def present(self) -> tuple[Analysis, ...]:
         """What is known of each cluster so far; the rules ask these."""
@@ -65,7 +68,23 @@ class AuditBuilder:
         audits = self._clusters.clusters()
         for audit_ in audits:
             audit_.finish(dissection.statistics.last_ns or 0)
+        self._tell()
         return together(audits, self._off)
+
+    def _new(self) -> ClusterAudit:
+        def found(finding: Finding) -> None:
+            self._found.append((audit_, finding))
+
+        audit_ = ClusterAudit(self._off, found if self._told is not None else None)
+        return audit_
+
+    def _tell(self) -> None:
+        """Tell what was found, with the clusters as they are numbered now; what joined ones did is judged anew."""
+        found, self._found = self._found, []
+        for audit_, finding in found:
+            number = self._clusters.number(audit_)
+            if self._told is not None and number is not None:
+                self._told(finding._replace(cluster=number))
 
 
 def audit(

@@ -13,12 +13,15 @@ from raft_dissect.dissection import Dissection
 from raft_dissect.live.loop import Loop
 from raft_dissect.live.view import View
 from tests import captures
+from tests.test_clusters import begun_at, moved
 from tests.test_watch import happenings
+from tests.transformations import by_time, numbered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from raft_dissect.audit import Finding
+    from raft_dissect.dissection import Source
     from raft_dissect.live.view import Snapshot
     from raft_dissect.watch import Happening
 
@@ -47,10 +50,14 @@ class Recorder(View):
         self.last = snapshot
 
 
-def record(file: str) -> Recorder:
+def recorded(source: Source) -> Recorder:
     recorder = Recorder()
-    Loop(Dissection(captures.PCAPS / file, digest_data=True), [recorder]).run()
+    Loop(Dissection(source, digest_data=True), [recorder]).run()
     return recorder
+
+
+def record(file: str) -> Recorder:
+    return recorded(captures.PCAPS / file)
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -77,3 +84,13 @@ def test_counts_add_up() -> None:
     assert last.packets == len(captures.packets("s2-cowsql-0.22.1.pcap"))
     assert last.happened == Counter(one.kind for one in recorder.happenings)
     assert last.messages == Counter(message.name for message in captures.run_file("s2-cowsql-0.22.1.pcap").messages)
+
+
+def test_findings_name_the_cluster_that_they_are_about() -> None:
+    """In s5-canon-0.10.0 leaders count entries of earlier terms, in s2-cowsql-0.22.1 none does."""
+    healthy, other = captures.packets("s2-cowsql-0.22.1.pcap"), captures.packets("s5-canon-0.10.0.pcap")
+    other = begun_at(moved(other, ("10.77.77.", "10.88.88.")), healthy[0].time_ns + 500_000_000)
+    packets = numbered(by_time([*healthy, *other]))
+    found = [one.cluster for one in recorded(packets).findings if one.rule.id == "CM-03"]
+    alone = [one for one in audit(captures.PCAPS / "s5-canon-0.10.0.pcap").findings if one.rule.id == "CM-03"]
+    assert found == [1] * len(alone) != []

@@ -164,6 +164,10 @@ class Clusters(Generic[L]):
         analysis = cluster.root.analysis
         return self._in_order().index(analysis), analysis
 
+    def number(self, analysis: L) -> int | None:
+        """The number of the cluster whose events something takes, as they are ordered now; None if it is replaced."""
+        return next((number for number, each in enumerate(self._in_order()) if each is analysis), None)
+
     def _in_order(self) -> tuple[L, ...]:
         return tuple(cluster.analysis for cluster in sorted(self._live, key=_number_of))
 

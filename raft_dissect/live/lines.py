@@ -92,6 +92,7 @@ class TextLines(LateLines):
     def happened(self, happenings: Sequence[Happening]) -> None:
         """Something has become certain."""
         for happening in happenings:
+            self._findings.clusters(happening.cluster + 1)
             _print(self._happenings.lines(happening))
 
     def found(self, finding: Finding) -> None:

@@ -100,7 +100,7 @@ class ScreenView(View):
         if kind not in _TELLING:
             return
         text = visible(f"{kind.upper()} {finding.rule.id}: {finding.message} (frame {self._frame(finding.place)})")
-        self._event(None, kind, text, "red" if kind == "violation" else "yellow", finding.place)
+        self._event(finding.cluster, kind, text, "red" if kind == "violation" else "yellow", finding.place)
 
     def _frame(self, place: Place) -> str:
         return f"{place.file + 1}:{place.frame}" if self.several else str(place.frame)

@@ -64,6 +64,7 @@ class FindingText:
     def __init__(self, clock: Clock, style: Style, width: int | None, several: bool) -> None:
         """With `several` files the number of a frame has that of its file before it."""
         self._page = Page(clock, style, Names(), width, several)
+        self._clusters = 1
 
     def findings(self, title: str, findings: Sequence[Finding], clusters: int) -> Iterator[str]:
         """Findings under a title, most severe first, and those of one rule together."""
@@ -88,11 +89,16 @@ class FindingText:
             yield from self._indented(text)
 
     def one(self, finding: Finding) -> Iterator[str]:
-        """A finding by itself, as it is made."""
+        """A finding by itself, as it is made; with its cluster as soon as there was one of another cluster."""
+        self.clusters(finding.cluster + 1)
         yield from self._head(finding.rule, level(finding))
-        yield from self._finding(finding, 1)
+        yield from self._finding(finding, self._clusters)
         for text in explained(finding):
             yield from self._indented(text)
+
+    def clusters(self, number: int) -> None:
+        """There are so many clusters at least."""
+        self._clusters = max(self._clusters, number)
 
     def _head(self, rule: Rule, level_: Level) -> Iterator[str]:
         label = f"  {level_}".ljust(_LABEL)
