@@ -31,6 +31,7 @@ cdef class PacketBlock:
     cdef public long link_type
     cdef public long long frame
     cdef public long file
+    cdef public bint losing
 
 
 cdef class MessageBatch:

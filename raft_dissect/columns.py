@@ -85,7 +85,7 @@ class PacketColumns:
 class PacketBlock:
     """Packets that follow one another in one file, valid until the file's reader is fed again."""
 
-    __slots__ = ("begin", "buffer", "columns", "end", "file", "frame", "link_type")
+    __slots__ = ("begin", "buffer", "columns", "end", "file", "frame", "link_type", "losing")
 
     def __init__(
         self, columns: PacketColumns, begin: int, end: int, buffer: bytes, link_type: int, frame: int, file: int
@@ -99,6 +99,8 @@ class PacketBlock:
         self.frame = frame
         """Number of the first packet."""
         self.file = file
+        self.losing = False
+        """Whether packets were dropped shortly before these, or among them."""
 
     def __len__(self) -> int:
         return self.end - self.begin
@@ -117,7 +119,9 @@ class PacketBlock:
     def part(self, begin: int, end: int) -> PacketBlock:
         """The packets at some indexes of the columns."""
         frame = self.frame + begin - self.begin
-        return PacketBlock(self.columns, begin, end, self.buffer, self.link_type, frame, self.file)
+        part = PacketBlock(self.columns, begin, end, self.buffer, self.link_type, frame, self.file)
+        part.losing = self.losing
+        return part
 
 
 class MessageBatch:

@@ -336,6 +336,30 @@ def test_a_stream_without_its_start_is_waited_for_and_then_given() -> None:
     assert arrived == [0, 0, 3, 1]
 
 
+@pytest.mark.parametrize(("losing", "milliseconds"), [(False, 1000), (True, 10)])
+def test_what_was_dropped_is_not_waited_for_like_what_may_be_late(losing: bool, milliseconds: int) -> None:
+    """The receiver has acknowledged what is missing, so only a capture out of order has it."""
+    stream = GoldenStream(HANDSHAKE, [APPEND, HEARTBEAT, APPEND, APPEND])
+    connection = Connection()
+    lost = stream.parts[1]
+    frames = [
+        *connection.opening(),
+        connection.data(0, stream.data[: lost.start]),
+        connection.data(lost.end, stream.data[lost.end :]),
+        connection.reply(0, b"", received=len(stream.data)),
+    ]
+    packets = capture(frames)
+    block = captures.block(packets)
+    block.losing = losing
+    engine = Engine()
+    assert [event.name for event in engine.feed_block(block) if isinstance(event, Message)] == ["AppendEntries"]
+    after = packets[-1].time_ns + milliseconds * MILLISECOND
+    assert not engine.pass_time(after - 1)
+    found = engine.pass_time(after)
+    assert [event.size for event in found if isinstance(event, Diagnostic)] == [lost.end - lost.start]
+    assert [event.offset for event in found if isinstance(event, Message)] == [part.start for part in stream.parts[2:]]
+
+
 # --- A short snaplen ---
 
 

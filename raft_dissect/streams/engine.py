@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from heapq import heapify, heappop, heappush
+from itertools import count
 from typing import TYPE_CHECKING
 
 from raft_dissect.columns import MessageBatch
@@ -38,6 +40,11 @@ GRACE_NS = 1_000_000_000
 
 A hole that the receiver has acknowledged is in the capture only if its packets were captured out of order, so it is
 given up this long after the acknowledgement; a reset stream is closed this long after the reset.
+"""
+LOSING_GRACE_NS = 10_000_000
+"""The same where packets are known to have been dropped by whoever captured.
+
+What is missing is likely to be one of those, and to wait for it takes time in which more are dropped.
 """
 LINGER_NS = 240_000_000_000
 """Nanoseconds of capture time for which a connection is known when it is over, or was asked for in vain.
@@ -123,7 +130,9 @@ class Engine:
         self._batch = MessageBatch(layout, digest_entries=digest_data)
         self._block: PacketBlock | None = None
         self._opened = 0
-        self._waiting: deque[tuple[int, Connection, Direction | None]] = deque()
+        self._waiting: list[tuple[int, int, Connection, Direction | None]] = []  # a heap: when, and which came first
+        self._waits = count()
+        self._losing_until = 0
         self._lingering: deque[tuple[int, bytes, Connection]] = deque()  # with the key of one direction
         self._held = 0
         self._forgot = False
@@ -142,6 +151,8 @@ class Engine:
         batch.begin(block.buffer, block.file)
         if len(block):
             columns = block.columns
+            if block.losing:
+                self._losing_until = columns.times[block.end - 1] + GRACE_NS
             self._count_packets(len(block), columns.size(block.begin, block.end), columns.times[block.begin])
             self._block = block
             self._fast.run(block, batch)
@@ -287,8 +298,11 @@ class Engine:
     def _wait_for(self, connection: Connection, direction: Direction | None) -> None:
         """Come back after a while, to see about the holes of a direction, or to end a connection."""
         if len(self._waiting) >= _MOST_WAITING * MAX_CONNECTIONS:
-            self._waiting = deque(item for item in self._waiting if not item[1].closed)
-        self._waiting.append((self._fast.now + GRACE_NS, connection, direction))
+            self._waiting = [item for item in self._waiting if not item[2].closed]
+            heapify(self._waiting)
+        now = self._fast.now
+        grace = LOSING_GRACE_NS if direction is not None and now <= self._losing_until else GRACE_NS
+        heappush(self._waiting, (now + grace, next(self._waits), connection, direction))
         self._set_due()
 
     def _linger(self, connection: Connection) -> None:
@@ -381,7 +395,7 @@ class Engine:
     def _settle(self) -> None:
         """Give up what has had its time."""
         while self._waiting and self._waiting[0][0] <= self._fast.now:
-            _, connection, direction = self._waiting.popleft()
+            _, _, connection, direction = heappop(self._waiting)
             if connection.closed:
                 continue
             if direction is None:

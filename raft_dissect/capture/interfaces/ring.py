@@ -33,6 +33,8 @@ _TPACKET_V3 = 2
 _ALL_PROTOCOLS = 3
 _OURS = 1
 """TP_STATUS_USER: the kernel has given us the block."""
+_LOSING = 4
+"""TP_STATUS_LOSING: it has dropped packets since it was asked last how many."""
 _FRAME_SIZE = 2048
 _ROOM = 32
 """Bytes that the kernel leaves before each packet: enough for a VLAN tag and for a header of LINKTYPE_LINUX_SLL2."""
@@ -44,6 +46,8 @@ _STATUS_AT = 8
 _STATISTICS_FIELDS = struct.Struct("=III")
 _TOO_LARGE = 1 << 32
 _LARGE_BLOCK = 16 * 1024 * 1024
+_HELD_PARTS = 4
+"""Of how many parts of the ring one is kept back from a kernel that drops packets."""
 
 
 class Counts(NamedTuple):
@@ -67,6 +71,10 @@ class Ring:
         self._name = name
         self._blocks = max(size // BLOCK_SIZE, FEWEST_BLOCKS)
         self._next = 0
+        self._held = 0
+        """Blocks that were taken and not given back."""
+        self._losing = 0
+        """Blocks to take until a kernel that dropped packets is trusted again."""
         self.passed = 0
         """Packets of the blocks that were taken."""
         self._taken = self._dropped = 0
@@ -139,9 +147,12 @@ class Ring:
         """The packets of the next block, which is ready, in blocks of one link type each.
 
         They are valid until the next call. Their frames have no numbers yet.
+
+        A block that is given back to a kernel that drops packets is filled at once, and then it drops again: there
+        would be a hole behind each block. So many are given back together then.
         """
         begin = self._next * BLOCK_SIZE
-        _status, packets, first, length = _BLOCK.unpack_from(self._view, begin)
+        status, packets, first, length = _BLOCK.unpack_from(self._view, begin)
         scan.place, scan.left, scan.rows = begin + first, packets, 0
         runs = []
         while scan.left:
@@ -149,18 +160,37 @@ class Ring:
             scan.run(begin)
             runs.append((before, scan.rows, scan.link_type))
         buffer = bytes(self._view[begin : begin + length])
-        _STATUS.pack_into(self._view, begin + _STATUS_AT, 0)
+        # Blocks that are filled one after the other do not say so, and what follows them does: see the whole ring.
+        self._losing = self._blocks if status & _LOSING else max(self._losing - 1, 0)
+        is_short = self._losing or self._is_full
         self._next = (self._next + 1) % self._blocks
+        self._held += 1
+        if not is_short or self._held >= self._blocks // _HELD_PARTS or not self.is_ready:
+            self._give_back()
         self.passed += packets
-        return [
+        blocks = [
             PacketBlock(scan.columns, start, end, buffer, link, 0, file) for start, end, link in runs if end > start
         ]
+        for block in blocks:
+            block.losing = self._losing > 0
+        return blocks
 
     def close(self) -> None:
         """Give the ring back; what `scan` made must be gone."""
         self._view.release()
         self._memory.close()
         self._socket.close()
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether the kernel has no block that it can fill."""
+        return self._is_ready((self._next - self._held - 1) % self._blocks)
+
+    def _give_back(self) -> None:
+        """Let the kernel fill the blocks that were taken."""
+        for number in range(self._next - self._held, self._next):
+            _STATUS.pack_into(self._view, number % self._blocks * BLOCK_SIZE + _STATUS_AT, 0)
+        self._held = 0
 
     def _is_ready(self, block: int) -> bool:
         return bool(_STATUS.unpack_from(self._view, block * BLOCK_SIZE + _STATUS_AT)[0] & _OURS)
