@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import raft_dissect
 from raft_dissect import wireshark
 from tests.captures import PCAPS, truth
 from tests.networks import needs_root, new_namespace
+from tests.packets import pieces
 from tests.pysharks import (
     Votes,
     children,
@@ -91,6 +94,19 @@ def test_packets_can_be_kept() -> None:
         numbers = [packet.number for packet in packets]
     with wireshark.file_capture(SMALL, keep_packets=True) as packets:
         assert [packets[3].number, packets[0].number] == [numbers[3], numbers[0]]
+
+
+@given(
+    sizes=st.lists(st.integers(0, 40), max_size=8),
+    cuts=st.lists(st.integers(1, 50), min_size=1, max_size=20),
+)
+def test_packets_are_the_same_wherever_the_output_of_tshark_is_cut(sizes: list[int], cuts: list[int]) -> None:
+    from raft_dissect.wireshark.pyshark_captures import Cutter
+
+    packets = [b"<packet>" + b"</pack>"[: size % 8] * size + b"</packet>" for size in sizes]
+    output = b"<pdml>\n" + b"\n".join(packets) + b"\n</pdml>"
+    cutter = Cutter()
+    assert [packet for _, piece in pieces(output, cuts) for packet in cutter.cut(piece)] == packets
 
 
 # --- Everything ends ---

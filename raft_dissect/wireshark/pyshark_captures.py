@@ -30,7 +30,7 @@ _NOT_CHARACTERS = ("\ufffe".encode(), "\uffff".encode())
 _LUA_ERROR = re.compile(rb' name="_ws\.lua\.error" showname="([^"]*craft\.lua[^"]*)"')
 
 
-class _Cutter:
+class Cutter:
     """Cuts tshark's XML into packets; looks at each byte once, however large a packet is."""
 
     def __init__(self) -> None:
@@ -86,7 +86,7 @@ class _OwnProcesses(Capture):  # type: ignore[misc] # pyshark has no types
                 self._programs.discard(programs)
 
     def _packets_of(self, programs: Programs, packet_count: int | None, deadline: float | None) -> Iterator[Any]:
-        cutter = _Cutter()
+        cutter = Cutter()
         count = 0
         while data := programs.read(deadline):
             for xml in cutter.cut(data):
