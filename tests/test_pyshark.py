@@ -231,6 +231,18 @@ def test_a_tshark_that_loads_no_scripts_is_said_and_is_no_empty_capture(tmp_path
     message_of(error)
 
 
+def test_a_tshark_that_dies_is_not_taken_for_one_without_scripts(tmp_path: Path) -> None:
+    path = tmp_path / "tshark"
+    path.write_text(
+        '#!/bin/sh\ncase "$2" in\nprotocols) kill -9 $$ ;;\nfolders) echo "Personal Lua Plugins: /nowhere" ;;\n'
+        '*) echo "TShark (Wireshark) 4.2.0 (Git v4.2.0)" ;;\nesac\n'
+    )
+    path.chmod(0o755)
+    with pytest.raises(wireshark.NotLoadedError, match="it ended with -9") as error:
+        wireshark.file_capture(SMALL, tshark=str(path))
+    message_of(error)
+
+
 @pytest.fixture
 def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of scripts of a user who has never used Wireshark."""

@@ -98,6 +98,8 @@ def problem(tshark: str, *options: str) -> str | None:
     complaints = [line.strip() for line in run.stderr.splitlines() if SCRIPT.name in line]
     if complaints:
         return complaints[0]
+    if run.returncode:
+        return f"it ended with {run.returncode} when it was asked which protocols it knows"
     if any(line.split("\t")[-1] == "craft" for line in run.stdout.splitlines()):
         return None
     return "are Lua scripts switched off (disable_lua in init.lua, or for root)?"
