@@ -49,5 +49,6 @@ def test_python_examples_of_the_readme_run() -> None:
     )
     assert run.stderr == ""
     # The capture's servers logged four transfers by TimeoutNow, and leaders of the terms 2 to 6.
-    assert len(re.findall(r"'last_log_index'", run.stdout)) == 4
+    assert len(re.findall(r"^\d.*'last_log_index'", run.stdout, re.MULTILINE)) == 4
+    assert len(re.findall(r"^pushed .*'last_log_index'", run.stdout, re.MULTILINE)) == 4
     assert re.findall(r"^(\d) \d ", run.stdout, re.MULTILINE) == ["2", "3", "4", "5", "6"]
