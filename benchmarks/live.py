@@ -20,7 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from live_load import KINDS, Sender, load, real
+from live_load import HOSTS, KINDS, Sender, load, real
 from readers import HERE, environment, ours_of
 from run import machine, write
 from tables import table
@@ -114,6 +114,8 @@ class _Bench:
         with Network() as network:
             command = network.command(0)
             subprocess.run([*command, "ip", "link", "set", "lo", "mtu", str(_MTU)], check=True)
+            for host in HOSTS:
+                subprocess.run([*command, "ip", "address", "add", host, "dev", "lo"], check=True)
             run = load(form, self._sender, kind, rate, seconds, command)
         print(" | ".join(_row(form, kind.name, run)), flush=True)
         return run

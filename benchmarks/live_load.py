@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from readers import Ours
 
 PORT = 9001
+HOSTS = ("10.9.0.1", "10.9.0.2", "10.9.0.3")
+"""Of the servers, the leader first; not of the loopback network, on which servers are not known by their hosts."""
 PROBE_SECONDS = 5
 """Between two connections that are opened anew: when the line about one comes says how late the analysis is."""
 _LAYOUT = "c-0.18.0"
@@ -241,7 +243,7 @@ class Sender:
         """Send, and give what was sent; the connections stay open for as long as the `with` block lasts."""
         templates = self._directory / kind.name
         templates.write_bytes(_templates(kind.data))
-        arguments = [str(templates), str(rate), str(seconds), str(kind.batch), str(PROBE_SECONDS)]
+        arguments = [str(templates), str(rate), str(seconds), str(kind.batch), str(PROBE_SECONDS), HOSTS[0]]
         process = subprocess.Popen(
             [*command, str(self._program), *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -262,7 +264,7 @@ def _templates(size: int) -> bytes:
     append = wire.encode_message(table.APPEND_ENTRIES, fields, layout=_LAYOUT, entries=entries)
     fields = {"term": 2, "last_log_index": _ONE}
     result = wire.encode_message(table.APPEND_ENTRIES_RESULT, fields, layout=_LAYOUT)
-    handshakes = [wire.encode_handshake("raft", server, f"127.0.0.{server}:{PORT}") for server in (1, 2, 3)]
+    handshakes = [wire.encode_handshake("raft", id_, f"{host}:{PORT}") for id_, host in enumerate(HOSTS, 1)]
     one, other = (struct.pack("<Q", marker) for marker in (_ONE, _OTHER))
     places = append.index(one), append.index(other), result.index(one)
     blobs = (struct.pack("<I", len(blob)) + blob for blob in (*handshakes, append, result))

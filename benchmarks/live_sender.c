@@ -1,11 +1,12 @@
 /* Sends what a leader and two followers say to each other, over TCP on the loopback device, as fast as it is told.
 
-    live_sender TEMPLATES RATE SECONDS BATCH PROBE
+    live_sender TEMPLATES RATE SECONDS BATCH PROBE ADDRESS
 
 RATE is in messages a second, 0 for as many as it can; BATCH messages, 1 to 1000, go into each write; every PROBE seconds, 0 for
-never, one connection is closed and opened again. TEMPLATES is a file of five blobs, each behind its length of 32 bits:
-the handshakes of the servers 1 to 3, an AppendEntries and an AppendEntriesResult; behind them the offsets of
-prev_log_index and of leader_commit in the former, and of last_log_index in the latter, of 32 bits each.
+never, one connection is closed and opened again. ADDRESS is that of the leader; those of the followers are the next two.
+TEMPLATES is a file of five blobs, each behind its length of 32 bits: the handshakes of the servers 1 to 3, an
+AppendEntries and an AppendEntriesResult; behind them the offsets of prev_log_index and of leader_commit in the former,
+and of last_log_index in the latter, of 32 bits each.
 What was sent is printed as a line of JSON in the end. Both ends of all connections are in this one process, so that
 nothing is measured here but the sockets. */
 
@@ -35,6 +36,7 @@ struct link {
 static struct blob handshakes[SERVERS], append, result;
 static uint32_t before_at, commit_at, last_at;
 static int listening[SERVERS];
+static uint32_t leader_address;
 
 static void fail(const char *what)
 {
@@ -68,7 +70,7 @@ static struct blob blob(FILE *file)
 static struct sockaddr_in address(int server, int port)
 {
     struct sockaddr_in made = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    made.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (uint32_t)server);
+    made.sin_addr.s_addr = htonl(leader_address + (uint32_t)server);
     return made;
 }
 
@@ -158,10 +160,12 @@ static char *repeated(struct blob message, unsigned batch)
 
 int main(int count, char **arguments)
 {
-    if (count != 6) {
-        fprintf(stderr, "live_sender TEMPLATES RATE SECONDS BATCH PROBE\n");
+    struct in_addr leader;
+    if (count != 7 || inet_pton(AF_INET, arguments[6], &leader) != 1) {
+        fprintf(stderr, "live_sender TEMPLATES RATE SECONDS BATCH PROBE ADDRESS\n");
         return 2;
     }
+    leader_address = ntohl(leader.s_addr);
     FILE *file = fopen(arguments[1], "rb");
     if (file == NULL) {
         fail(arguments[1]);
