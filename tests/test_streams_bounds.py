@@ -295,14 +295,16 @@ def test_connections_of_which_nothing_can_come_any_more_are_forgotten(
     assert sizes[1] < sizes[0] * 1.1
 
 
-def test_an_attempt_that_was_given_up_is_told_while_the_capture_goes_on() -> None:
-    """Linux tries again for two minutes: whoever asked eight minutes ago, and not in the last four, has given up."""
+@pytest.mark.parametrize(("times", "next_time"), [((0,), 1), ((0, 1, 3), 7), ((0, 1, 3, 7, 15, 31, 63), 127)])
+def test_an_attempt_that_was_given_up_is_told_when_it_is_not_repeated(times: tuple[int, ...], next_time: int) -> None:
+    """Each time that a SYN is sent again is twice as long after the one before: RFC 6298, section 5.5."""
     under_test = Engine([9001])
     connection = Connection()
-    times = [0, 1, 3, 7, 15, 31, 63]
     for number, second in enumerate(times, 1):
-        under_test.feed(Packet(connection.syn(), START + second * 1000 * MILLISECOND, 1, 54, number))
-    assert not under_test.pass_time(START + 250_000 * MILLISECOND)
-    (event,) = under_test.pass_time(START + 490_000 * MILLISECOND)
+        assert not under_test.feed(Packet(connection.syn(), START + second * 1000 * MILLISECOND, 1, 54, number))
+    assert not under_test.pass_time(START + (next_time * 1000 + 500) * MILLISECOND)
+    (event,) = under_test.pass_time(START + (next_time + 3) * 1000 * MILLISECOND)
     assert isinstance(event, TransportEvent)
-    assert (event.kind, event.last.frame) == ("unanswered", len(times))
+    assert (event.kind, event.attempts, event.last.frame) == ("unanswered", len(times), len(times))
+    assert not under_test.pass_time(START + 1000_000 * MILLISECOND)
+    assert not under_test.close()

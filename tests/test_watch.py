@@ -12,10 +12,14 @@ from raft_dissect import analyze
 from raft_dissect.cluster import Analysis, Clusters
 from raft_dissect.cluster.facts import Election, Leadership, Snapshot, TermChange
 from raft_dissect.dissection import Dissection
+from raft_dissect.values import Packet
 from raft_dissect.watch import Watch
+from raft_dissect.watch.happenings import Connection as ConnectionFact
 from raft_dissect.watch.watch import BEAT_NS
 from tests import captures
+from tests.packets import START, Address, Connection
 from tests.scripts import Script, command
+from tests.transformations import by_time, numbered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -93,6 +97,20 @@ def test_a_leader_that_was_lost_leads_no_more_as_soon_as_another_does() -> None:
         if isinstance(one.fact, Leadership)
     ]
     assert sorted(reigns) == [("leader", 2, 1), ("leader", 3, 2), ("leader_ended", 2, 1)]
+
+
+def test_a_server_that_answers_no_attempt_is_told_of_while_it_is_silent() -> None:
+    """The program gave up after five seconds, as Go's do: with the fourth SYN it would have been seven."""
+    script = Script().append(1, 2, 2, (1, 1), command(2)).result(2, 1, 2, 2)
+    for turn in range(200):
+        script.at(100 * turn).append(1, 3, 2, (2, 2)).result(3, 1, 2, 2)
+    asking = Connection(Address("10.0.0.1", 50000), Address("10.0.0.2", 9001)).syn()
+    syns = [Packet(asking, START + second * SECOND, 1, len(asking), 1) for second in (5, 6, 8)]
+    found = told(numbered(by_time([*script.packets(), *syns])))
+    ((unanswered, at_ns),) = [one for one in found if one[0].kind == "connection_unanswered"]
+    assert isinstance(unanswered.fact, ConnectionFact)
+    assert (unanswered.fact.sender, unanswered.fact.receiver) == (1, 2)
+    assert START + 12 * SECOND < at_ns < START + 15 * SECOND
 
 
 @pytest.mark.parametrize("file", captures.CLEAR)

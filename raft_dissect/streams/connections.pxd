@@ -59,5 +59,6 @@ cdef class Connection:
     cdef public object again
     cdef public long long attempts
     cdef public bint answered
+    cdef public bint given_up
     cdef public bint ending
     cdef public bint lingers

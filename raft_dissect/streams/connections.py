@@ -169,6 +169,7 @@ class Connection:
         "closed",
         "ending",
         "first",
+        "given_up",
         "ignored",
         "lingers",
         "reset",
@@ -194,6 +195,8 @@ class Connection:
         """SYNs of the client, copies of the capture not counted."""
         self.answered = False
         """Whether anything shows that the client's SYN was answered."""
+        self.given_up = False
+        """Whether it was told that nothing answers."""
         self.ending = False
         """Whether a FIN or RST was seen."""
         self.lingers = False

@@ -277,6 +277,7 @@ class Engine:
             self._transport.answers(direction, segment, place)
             if connection.is_asking:
                 self._linger(connection)
+                self._come_back(self._transport.given_up_ns(connection), connection, None)
         if flags & ACK:
             direction.peer.reassembly.acknowledge(segment.acknowledgement)
             self._transport.acknowledges(direction.peer, segment.acknowledgement, place.time_ns)
@@ -297,12 +298,15 @@ class Engine:
 
     def _wait_for(self, connection: Connection, direction: Direction | None) -> None:
         """Come back after a while, to see about the holes of a direction, or to end a connection."""
+        now = self._fast.now
+        grace = LOSING_GRACE_NS if direction is not None and now <= self._losing_until else GRACE_NS
+        self._come_back(now + grace, connection, direction)
+
+    def _come_back(self, time_ns: int, connection: Connection, direction: Direction | None) -> None:
         if len(self._waiting) >= _MOST_WAITING * MAX_CONNECTIONS:
             self._waiting = [item for item in self._waiting if not item[2].closed]
             heapify(self._waiting)
-        now = self._fast.now
-        grace = LOSING_GRACE_NS if direction is not None and now <= self._losing_until else GRACE_NS
-        heappush(self._waiting, (now + grace, next(self._waits), connection, direction))
+        heappush(self._waiting, (time_ns, next(self._waits), connection, direction))
         self._set_due()
 
     def _linger(self, connection: Connection) -> None:
@@ -399,8 +403,7 @@ class Engine:
             if connection.closed:
                 continue
             if direction is None:
-                self._end(connection, "rst")
-                self._linger(connection)
+                self._see_about(connection)
                 continue
             direction.waiting = False
             direction.reassembly.give_up(direction.acknowledged)
@@ -412,6 +415,15 @@ class Engine:
             if self._knows(key, connection):
                 self._see_off(connection)
         self._set_due()
+
+    def _see_about(self, connection: Connection) -> None:
+        """End a connection that was reset, or tell of one that was asked for in vain."""
+        now = self._fast.now
+        if connection.reset is not None and connection.reset.time_ns + GRACE_NS <= now:
+            self._end(connection, "rst")
+            self._linger(connection)
+        elif connection.is_asking and self._transport.given_up_ns(connection) <= now:
+            self._transport.over(connection, now)
 
     def _knows(self, key: bytes, connection: Connection) -> bool:
         """Whether this is still the connection with a key."""
