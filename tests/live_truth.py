@@ -263,15 +263,19 @@ def _elections(told: Sequence[Line], truth: Truth) -> None:
     ended = Counter(_round(line) for line in of(told, "election_ended"))
     assert ended == Counter({key: len(lines) for key, lines in rounds.items()})
     for line in of(told, "election_ended"):
-        _assert_counted(line, truth, only_round=len(rounds[_round(line)]) == 1)
+        begun = rounds[_round(line)]
+        _assert_counted(line, truth, begun[0]["time_ns"], only_round=len(begun) == 1)
 
 
 def _round(line: Line) -> Key:
     return line["term"], line["candidate"], line["pre_vote"]
 
 
-def _assert_counted(line: Line, truth: Truth, *, only_round: bool) -> None:
-    """Votes are those that voters gave, all that had come by then, and who won is who went on as the winner."""
+def _assert_counted(line: Line, truth: Truth, begun_ns: int, *, only_round: bool) -> None:
+    """Votes are those that voters gave, all that had come by then, and who won is who went on as the winner.
+
+    What came before the round began answered another one: voters answer with a term of their own, if that is higher.
+    """
     term, candidate, pre_vote = _round(line)
     if pre_vote:
         requests = [
@@ -291,7 +295,9 @@ def _assert_counted(line: Line, truth: Truth, *, only_round: bool) -> None:
 
     given = {(voter, m["vote_granted"]) for _, voter, m in answers("send")}
     came = {
-        (voter, m["vote_granted"]) for t, voter, m in answers("received") if t <= line["time_ns"] and m["term"] == term
+        (voter, m["vote_granted"])
+        for t, voter, m in answers("received")
+        if begun_ns <= t <= line["time_ns"] and m["term"] == term
     }
     votes = {(voter, True) for voter in line["granted"]} | {(refusal["voter"], False) for refusal in line["refused"]}
     assert votes <= given, line
