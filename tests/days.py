@@ -1,4 +1,7 @@
-"""Days of a restless cluster, as packets: every minute an election, connections that end and begin, and a snapshot."""
+"""Days of a restless cluster, as packets: every minute an election, connections that end and begin, and a snapshot.
+
+In the first minutes so much is replicated that what is remembered of the latest entries is as much as it will ever be.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,10 @@ MINUTE_MS = 60_000
 MINUTE_NS = MINUTE_MS * MILLISECOND
 _TURN_MS = 700
 """Between two heartbeats."""
+_BUSY_MESSAGES = 1100
+"""With entries, of each leader in its first minute."""
+_BUSY_ENTRIES = 60
+"""In each of those of the very first minute; later there is one."""
 _SNAPSHOT = bytes(20_000)
 _FIRST_PORT = 10_000
 _PORTS = 50_000
@@ -28,9 +35,9 @@ _STRANGERS = 15
 class _Days(Script):
     """A cluster whose next minute can be had again and again."""
 
-    def __init__(self, elections: bool) -> None:
+    def __init__(self, busy: bool) -> None:
         super().__init__()
-        self._elections = elections
+        self._busy = busy
         self._frame = 0
         self._minute = 0
         self._last = 1
@@ -43,20 +50,21 @@ class _Days(Script):
     def minute(self) -> Iterator[Packet]:
         """The next minute."""
         begin = self._minute * MINUTE_MS
-        number = self._minute if self._elections else 0
+        number = self._minute
         leader, term = SERVERS[number % 3], number + 2
         others = [server for server in SERVERS if server != leader]
         self._strangers(begin)
         if self._minute % 2:
-            self.at(begin + 10).kill(leader if self._elections else others[0])
-        if self._elections or not self._minute:
-            self._elect(begin + 100, leader, term)
+            self.at(begin + 10).kill(leader)
+        self._elect(begin + 100, leader, term)
         entries = {2: command(term, 64), 10: change(term, VOTERS)}
         for turn in range(1, MINUTE_MS // _TURN_MS - 1):
             self.at(begin + turn * _TURN_MS)
             self._replicate(leader, others, term, *((entries[turn],) if turn in entries else ()))
             if turn == 10:
                 self._configuration = self._last
+            if turn == 11 and self._busy and self._minute < len(SERVERS):
+                self._hurry(leader, others, term)
         self.at(begin + MINUTE_MS - 1000)
         self._refuse(leader, others[0], term)
         self._install(leader, others[1], term)
@@ -84,6 +92,12 @@ class _Days(Script):
             self.say(leader, other, "AppendEntries", fields, entries=entries)
             self.result(other, leader, term, self._last)
 
+    def _hurry(self, leader: int, others: list[int], term: int) -> None:
+        entries = (command(term),) * (1 if self._minute else _BUSY_ENTRIES)
+        for _ in range(_BUSY_MESSAGES):
+            self.wait(0.1)
+            self._replicate(leader, others, term, *entries)
+
     def _refuse(self, leader: int, follower: int, term: int) -> None:
         """A follower lacks what comes before."""
         fields = {"term": term, "prev_log_term": term, "prev_log_index": self._last + 5}
@@ -110,8 +124,8 @@ class _Days(Script):
                     self._add(packet)
 
 
-def days(minutes: int, *, elections: bool = True) -> Iterator[Packet]:
-    """So many minutes of it; without `elections` there is one alone."""
-    cluster = _Days(elections)
+def days(minutes: int, *, busy: bool = True) -> Iterator[Packet]:
+    """So many minutes of it; if not `busy`, the first ones are like all others."""
+    cluster = _Days(busy)
     for _ in range(minutes):
         yield from cluster.minute()

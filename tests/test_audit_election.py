@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from raft_dissect.audit.knowledge import bounded
 from raft_dissect.auditing import audit
 from tests import captures
 from tests.audits import accusations, of_scenario, said, times_held
@@ -156,6 +157,14 @@ def test_a_vote_that_nobody_asked_for_is_found() -> None:
     """
     finding = only(three("canonical-0.18.1", text, "EL-06"))
     assert (finding.verdict, finding.server, finding.peer, finding.term) == ("violation", 3, 2, 4)
+
+
+def test_a_voter_that_was_stopped_answers_requests_of_forgotten_terms(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded, "MOST_TERMS", 2)
+    terms = range(2, 7)
+    asks = "".join(f"at {1000 * term}ms 2 -> 3 RequestVote term={term} last=5/1\n" for term in terms)
+    votes = "".join(f"at {9000 + term}ms 3 -> 2 RequestVoteResult term={term} granted\n" for term in terms)
+    assert not three("canonical-0.18.1", asks + votes, "EL-06")
 
 
 PRE_VOTE_ANSWER = """

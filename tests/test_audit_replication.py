@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from raft_dissect.audit.knowledge import bounded
 from tests import captures
-from tests.audits import after_start, errors_at, findings, one, skipped, tally
+from tests.audits import THREE, after_start, errors_at, findings, one, skipped, tally
 from tests.mutations import transcript
 from tests.scenarios import load, scenario
 
@@ -36,6 +37,14 @@ at 3604ms 2 -> 3  AppendEntries term=3 prev=5/1 commit=5
 at 3606ms 3 -> 2  AppendEntriesResult term=3 last=5
 """
 """Server 2 leads term 3, and all that it and 3 say in it is in the capture."""
+
+
+LOST = """
+at 4000ms 2 -> 3  AppendEntries term=3 prev=5/1 commit=5 entries=command*10
+at 4001ms 2 -> 3  AppendEntries term=3 prev=5/1 commit=5
+"""
+_RECONNECTIONS = 100
+"""More than are remembered."""
 
 
 def after_election(text: str, release: str = "canonical-0.18.1") -> list[Packet]:
@@ -73,6 +82,33 @@ def test_requests_that_are_not_in_the_capture_prove_nothing() -> None:
     packets = [packet for packet in written.packets if packet.frame != gone]
     assert not findings(packets, "REPL-01")
     assert skipped(packets, "REPL-01")
+
+
+def test_a_refusal_of_what_was_asked_in_a_forgotten_term(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The capture lacks the request of term 3 that server 3 refuses late."""
+    monkeypatch.setattr(bounded, "MOST_TERMS", 2)
+    later = "".join(
+        f"""
+at {1000 * term}ms  2 -> 3  RequestVote term={term} last=5/3
+at {1000 * term + 2}ms  3 -> 2  RequestVoteResult term={term} granted
+at {1000 * term + 4}ms  2 -> 3  AppendEntries term={term} prev=5/1 commit=5
+at {1000 * term + 6}ms  3 -> 2  AppendEntriesResult term={term} last=5
+"""
+        for term in (5, 6, 7)
+    )
+    late = """
+at 7100ms  3 -> 2  AppendEntriesResult term=7 rejected=15 last=5
+at 7200ms..12000ms every 100ms  2 -> 3  AppendEntries term=7 prev=5/1 commit=5
+at 7201ms..12001ms every 100ms  3 -> 2  AppendEntriesResult term=7 last=5
+"""
+    asked = """
+at 4000ms  2 -> 3  AppendEntries term=3 prev=15/3 commit=5
+at 4001ms  2 -> 3  AppendEntries term=3 prev=5/1 commit=5
+"""
+    talk = scenario(THREE + NEW_LEADER + asked + later + late).transcript
+    talk.find("AppendEntries", prev_log_index=15).captured = False
+    assert not findings(talk.packets(), "REPL-01")
+    assert skipped(talk.packets(), "REPL-01") == {"forgotten"}
 
 
 # REPL-03, REPL-04
@@ -187,6 +223,26 @@ at 2011ms..9011ms every 100ms  2 -> 1  AppendEntriesResult term=3 last=5
 """
     )
     assert not findings(packets, "REPL-05")
+
+
+def test_what_was_lost_on_a_connection_counts_after_many_others() -> None:
+    """The capture lacks what leader 2 sent to 3 on its first connection in term 3, and closes it, as the next."""
+    many = "".join(
+        f"""
+at {at}ms    2 -> 3  AppendEntries term=3 prev=5/1 commit=5
+at {at + 1}ms  3 -> 2  AppendEntriesResult term=3 last=5
+at {at + 3}ms  close 2 -> 3
+"""
+        for at in range(4100, 4100 + 10 * _RECONNECTIONS, 10)
+    )
+    late = """
+at 6000ms..9000ms every 100ms  2 -> 3  AppendEntries term=3 prev=5/1 commit=5
+at 6001ms..9001ms every 100ms  3 -> 2  AppendEntriesResult term=3 last=15
+"""
+    talk = scenario(THREE + NEW_LEADER + LOST + many + late).transcript
+    talk.find("AppendEntries", entries=10).captured = False
+    assert not findings(talk.packets(), "REPL-05")
+    assert skipped(talk.packets(), "REPL-05") == {"forgotten"}
 
 
 # REPL-06, REPL-07

@@ -6,6 +6,7 @@ import gc
 import sys
 from typing import TYPE_CHECKING
 
+from raft_dissect.audit.knowledge import bounded
 from raft_dissect.dissection import Dissection
 from raft_dissect.live.loop import Loop
 from raft_dissect.live.view import View
@@ -13,12 +14,17 @@ from tests.days import MINUTE_NS, days
 from tests.packets import START
 
 if TYPE_CHECKING:
+    import pytest
+
     from raft_dissect.live.view import Snapshot
 
-FORGOTTEN = 12
+_FORGOTTEN = 12
 """Minutes after which all of the first one is forgotten: the history has ten, and connections that are over four."""
-_BLOCKS = 500
-"""Of memory, about 100 bytes each, that are kept of a term until there are very many, so that its votes are known."""
+_TERMS = 4
+"""Of which something is remembered here."""
+_MINUTES = 20
+_BLOCKS = 280
+"""Of memory, about 100 bytes each, that are kept of a minute until hundreds of configurations and entries are known."""
 
 
 class Growth(View):
@@ -36,12 +42,14 @@ class Growth(View):
             self.blocks.append(sys.getallocatedblocks())
 
 
-def test_memory_hardly_grows_when_the_past_begins_to_be_forgotten() -> None:
+def test_memory_hardly_grows_when_the_past_begins_to_be_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each minute has an election, connections that end and begin, strangers, a snapshot and a configuration."""
-    growth = Growth(FORGOTTEN, 2 * FORGOTTEN)
-    minutes = 2 * FORGOTTEN + 1
-    last = Loop(Dissection(days(minutes), digest_data=True), [growth]).run()
+    monkeypatch.setattr(bounded, "MOST_TERMS", _TERMS)
+    begin = _FORGOTTEN + _TERMS
+    growth = Growth(begin, begin + _MINUTES)
+    minutes = begin + _MINUTES + 1
+    last = Loop(Dissection(days(minutes, busy=False), digest_data=True), [growth]).run()
     assert {last.happened[kind] for kind in ("leader", "configuration", "snapshot_ended")} == {minutes}
     assert last.happened["connection_reset"] > minutes
-    begin, end = growth.blocks
-    assert end - begin < _BLOCKS * FORGOTTEN
+    first, then = growth.blocks
+    assert then - first < _BLOCKS * _MINUTES

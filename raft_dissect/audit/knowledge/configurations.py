@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from raft_dissect.audit.step import Step
     from raft_dissect.values import Place
 
-_MAX_CONFIGURATIONS = 1024
+_MAX_CONFIGURATIONS = 256
 """Configurations that are remembered; those that were learned first are forgotten first."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from raft_dissect.audit.knowledge.bounded import put_highest
 from raft_dissect.wire import table
 
 if TYPE_CHECKING:
@@ -12,8 +13,6 @@ if TYPE_CHECKING:
     from raft_dissect.audit.step import Step
     from raft_dissect.values import Place
 
-_MAX_TERMS = 256
-"""Terms of one server that are remembered; the lowest are forgotten first."""
 VERIFYING = frozenset({"w-0.20.0", "w-0.22.1"})
 """Layouts of the releases that acknowledge no more than a leader has sent (protocol document section 7.5)."""
 
@@ -59,9 +58,7 @@ class Durable:
         terms = self._acknowledged.setdefault(step.sender, {})
         known = terms.get(step.term)
         if known is None or last > known.log_index:
-            terms[step.term] = Acknowledged(last, step.place, step.sure)
-            if len(terms) > _MAX_TERMS:
-                del terms[min(terms)]
+            put_highest(terms, step.term, Acknowledged(last, step.place, step.sure))
 
     def has(self, server: int, term: int) -> tuple[Committed, Acknowledged] | None:
         """The last committed entry that a server is known to have before it reached a term; None if none is known."""

@@ -31,6 +31,12 @@ class Indexes:
             del places[next(iter(places))]
             self.forgets = True
 
+    def forget(self) -> None:
+        """Forget all of them."""
+        self._places.clear()
+        self._runs.clear()
+        self.forgets = True
+
     def put_run(self, first: int, last: int, place: Place) -> None:
         """All indexes from one to another were named, behind a place."""
         self.forgets = self.forgets or len(self._runs) == _MAX_RUNS

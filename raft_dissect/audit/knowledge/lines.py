@@ -8,6 +8,7 @@ from raft_dissect.wire import table
 
 if TYPE_CHECKING:
     from raft_dissect.audit.knowledge.terms import Terms
+    from raft_dissect.audit.knowledge.votes import Asked
     from raft_dissect.audit.step import Step
     from raft_dissect.audit.verdicts import Reason
     from raft_dissect.values import Place, Stream, StreamEnd
@@ -18,6 +19,8 @@ _LATE_NS = 1_000_000_000
 """How late packets may have been captured in a capture that shows some to be late."""
 _MAX_UNKNOWN = 4096
 """Connections that are remembered although it is not known between whom they are."""
+_NEVER_NS = -(2**63)
+_ALWAYS_NS = 2**63
 _SYNCHRONOUS = 2
 """Messages that follow one another, after which it is certain that the next one begins where the last one ends."""
 
@@ -28,6 +31,7 @@ class Line:
     __slots__ = (
         "appended_ns",
         "appended_term",
+        "asked",
         "commit",
         "commit_place",
         "commit_term",
@@ -56,6 +60,7 @@ class Line:
         "sender",
         "stream",
         "unbroken",
+        "voted",
     )
 
     def __init__(self, stream: Stream, place: Place) -> None:
@@ -104,6 +109,10 @@ class Line:
         self.ends = -1
         self.ends_place = place
         self.messages = 0
+        self.asked: list[Asked | None] = []
+        """Its requests for votes, in their order; None where it is not known who asks what."""
+        self.voted = 0
+        """Its results of such requests."""
         self.end: Place | None = None
         self.reason: StreamEnd | None = None
 
@@ -119,7 +128,8 @@ class Lines:
         self._lines: dict[int, Line] = {}
         self._between: dict[tuple[int, int], list[Line]] = {}
         self._unknown: dict[int, Line] = {}  # those of which an end is not known
-        self._forgot_unknown = False
+        self._forgotten_ns: dict[tuple[int, int], int] = {}  # when the last one between two servers was over
+        self._forgotten_unknown_ns = _NEVER_NS  # when the last one was over of which an end was not known
         self._unordered_ns = 0  # by how much the times of messages of one connection fall at most
 
     def line(self, stream: Stream, place: Place, sender: int | None, receiver: int | None) -> Line:
@@ -128,8 +138,7 @@ class Lines:
         if line is None:
             line = self._lines[stream.number] = self._unknown[stream.number] = Line(stream, place)
             if len(self._unknown) > _MAX_UNKNOWN:
-                del self._unknown[next(iter(self._unknown))]
-                self._forgot_unknown = True
+                self._forget_unknown()
         if (line.sender, line.receiver) != (sender, receiver):
             self._join(line, sender, receiver)
         return line
@@ -143,15 +152,29 @@ class Lines:
             lines = self._between.setdefault((sender, receiver), [])
             lines.append(line)
             if len(lines) > _MAX_OVER:
-                self._forget(lines)
+                self._forget((sender, receiver), lines)
 
-    def _forget(self, lines: list[Line]) -> None:
-        """Forget the oldest one that is over; whoever asks about its time has seen enough others."""
+    def _forget(self, pair: tuple[int, int], lines: list[Line]) -> None:
+        """Forget the oldest one that is over."""
         for line in lines:
             if line.end is not None:
                 lines.remove(line)
                 self._lines.pop(line.stream.number, None)
+                self._forgotten_ns[pair] = max(line.end.time_ns, self._forgotten_ns.get(pair, _NEVER_NS))
                 return
+
+    def _forget_unknown(self) -> None:
+        """Forget the oldest one that is over, or else that the oldest one may be between two servers."""
+        number, line = next(
+            ((number, line) for number, line in self._unknown.items() if line.end is not None),
+            next(iter(self._unknown.items())),
+        )
+        del self._unknown[number]
+        if line.end is None:
+            self._forgotten_unknown_ns = _ALWAYS_NS
+        else:
+            del self._lines[number]
+            self._forgotten_unknown_ns = max(line.end.time_ns, self._forgotten_unknown_ns)
 
     def nameless(self) -> list[Line]:
         """The connections of which it is not known who speaks or who listens."""
@@ -211,12 +234,16 @@ class Lines:
             self.lost(line, place)
         elif reason != "capture_end":
             line.end, line.reason = place, reason
+            if None in (line.sender, line.receiver) and line.stream.number not in self._unknown:
+                self._lines.pop(line.stream.number, None)
 
     def misses(self, sender: int, receiver: int, began_ns: int, until: Place) -> Reason | None:
         """Why it is not known all that a server sent to another from a time to some place; None if it is.
 
         A connection must have been there all the while: where there was none, another one may not be in the capture.
         """
+        if self.forgets(sender, receiver, began_ns):
+            return "forgotten"
         lines = [line for line in self.between(sender, receiver) if line.end is None or line.end.time_ns >= began_ns]
         reasons = [_misses(line, began_ns, until) for line in lines]
         if not any(line.last.time_ns > until.time_ns and line.first.time_ns <= until.time_ns for line in lines):
@@ -236,9 +263,10 @@ class Lines:
         That needs to have seen the server in a lower term, or standing for this one; every connection from there on
         without a loss; and on each something later, which proves that nothing is missing at its end.
         """
-        lines = self.between(sender, receiver)
-        if not lines:
+        if not self.between(sender, receiver):
             return "other_direction"
+        if terms.forgotten(sender, term):
+            return "forgotten"
         if not terms.began(sender, term):
             return "begun_midway"
         began = terms.first(sender, term)
@@ -267,6 +295,8 @@ class Lines:
         return max(int(min(trips)), late_ns)
 
     def _hidden(self, sender: int, receiver: int, began_ns: int, until: Place, term: int | None) -> Reason | None:
+        if self.forgets(sender, receiver, began_ns):
+            return "forgotten"
         lines = self.between(sender, receiver)
         alive = [line for line in lines if line.end is None or line.end.time_ns >= began_ns]
         if not alive:
@@ -277,9 +307,14 @@ class Lines:
                 return reason
         return "unknown_server" if self._may_be_others(sender, receiver, began_ns) else None
 
+    def forgets(self, sender: int, receiver: int, began_ns: int = _NEVER_NS) -> bool:
+        """Whether a connection of one server to another is forgotten, that was there after a time."""
+        until_ns = self._forgotten_ns.get((sender, receiver))
+        return until_ns is not None and until_ns >= began_ns
+
     def _may_be_others(self, sender: int, receiver: int, began_ns: int) -> bool:
         """Whether some connection may be one between two servers although that is not known."""
-        return self._forgot_unknown or any(
+        return self._forgotten_unknown_ns >= began_ns or any(
             line.sender in (None, sender)
             and line.receiver in (None, receiver)
             and (line.end is None or line.end.time_ns >= began_ns)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from raft_dissect.audit.knowledge.bounded import put_highest
 from raft_dissect.values import Place
 
 if TYPE_CHECKING:
@@ -14,14 +15,11 @@ COMPILED = not __file__.endswith(".py")
 _FIRST_ROOM = 256
 _MOST_ROOM = 65_536
 """Entries that are remembered: of those whose indexes differ by a multiple of it the later one is."""
-_MOST_REPLACED = 4096
+_MOST_REPLACED = 1024
 """Entries that are remembered of which another one has the same index."""
 LARGEST = 2**62
 """Indexes and terms from here on are no log's, and are not remembered."""
 _UNKNOWN = -1
-
-_MAX_TERMS = 1024
-"""Terms of leaders of which the last committed entry is remembered."""
 
 
 class Entry(NamedTuple):
@@ -283,9 +281,7 @@ class Log:
         self.highest_committed = max(self.highest_committed, index)
         highest = self._highest.get(committed.leader_term)
         if highest is None or index > highest.log_index:
-            self._highest[committed.leader_term] = committed
-            if len(self._highest) > _MAX_TERMS:
-                del self._highest[min(self._highest)]
+            put_highest(self._highest, committed.leader_term, committed)
 
 
 def _grown(ring: _Entries) -> _Entries:

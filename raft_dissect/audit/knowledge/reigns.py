@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
+from raft_dissect.audit.knowledge.bounded import of_term
 from raft_dissect.audit.knowledge.indexes import Indexes
 from raft_dissect.audit.knowledge.runs import Runs
 from raft_dissect.wire import table
@@ -14,8 +16,8 @@ if TYPE_CHECKING:
     from raft_dissect.audit.step import Step
     from raft_dissect.values import Place
 
-_MAX_TERMS = 1024
-"""Terms whose leaders are remembered; the lowest are forgotten first."""
+_RECENT = 16
+"""Leaders of which it is remembered which indexes they named; those that began first are forgotten first."""
 _MAX_LEADERS = 64
 """Leaders of one term that are remembered; two are too many already."""
 
@@ -111,6 +113,12 @@ class Reign:
         self.own: int | None = None
         """The lowest one that is known to have its own."""
 
+    def forget_indexes(self) -> None:
+        """Forget which indexes were named to whom."""
+        for sent in self.sent.values():
+            sent.previous.forget()
+            sent.ends.forget()
+
     def has(self, index: int, term: int) -> None:
         """Its log has an entry."""
         self.terms.put(index, term)
@@ -128,6 +136,7 @@ class Reigns:
 
     def __init__(self) -> None:
         self._reigns: dict[int, dict[int, Reign]] = {}  # by term and leader
+        self._recent: deque[Reign] = deque()
 
     def of(self, leader: int, term: int) -> Reign | None:
         """What a server showed as leader of a term; None if it showed nothing."""
@@ -160,16 +169,15 @@ class Reigns:
     def _reign(self, step: Step, index: int) -> Reign:
         assert step.sender is not None
         assert step.term is not None
-        reigns = self._reigns.get(step.term)
-        if reigns is None:
-            reigns = self._reigns[step.term] = {}
-            if len(self._reigns) > _MAX_TERMS:
-                del self._reigns[min(self._reigns)]
+        reigns = of_term(self._reigns, step.term)
         reign = reigns.get(step.sender)
         if reign is None:
             reign = Reign(step.sender, step.term, step.place)
             if len(reigns) < _MAX_LEADERS:
                 reigns[step.sender] = reign
+            self._recent.append(reign)
+            if len(self._recent) > _RECENT:
+                self._recent.popleft().forget_indexes()
         reign.first, reign.last = min(reign.first, step.place), max(reign.last, step.place)
         reign.sure = reign.sure or step.sure
         if index > reign.end:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from raft_dissect.audit.knowledge.bounded import put_highest
+
 if TYPE_CHECKING:
     from raft_dissect.values import Place
-
-_MAX_TERMS = 4096
-"""Terms of one server that are remembered; the lowest are forgotten first."""
 
 
 class Terms:
@@ -16,7 +15,8 @@ class Terms:
 
     def __init__(self) -> None:
         self._shown: dict[int, dict[int, Place]] = {}
-        self._stood: dict[int, set[int]] = {}
+        self._stood: dict[int, dict[int, None]] = {}
+        self._forgotten: dict[int, int] = {}  # the highest one of each server
         self._lowest: dict[int, int] = {}
         self._highest: dict[int, int] = {}
 
@@ -25,9 +25,9 @@ class Terms:
         terms = self._shown.setdefault(server, {})
         known = terms.get(term)
         if known is None or place < known:
-            terms[term] = place
-        if len(terms) > _MAX_TERMS:
-            del terms[min(terms)]
+            forgotten = put_highest(terms, term, place)
+            if forgotten is not None:
+                self._forgotten[server] = max(forgotten, self._forgotten.get(server, forgotten))
         if term < self._lowest.get(server, term + 1):
             self._lowest[server] = term
         if term > self._highest.get(server, -1):
@@ -35,10 +35,7 @@ class Terms:
 
     def stands(self, server: int, term: int) -> None:
         """A server asks for votes in a term, no pre-votes."""
-        terms = self._stood.setdefault(server, set())
-        terms.add(term)
-        if len(terms) > _MAX_TERMS:
-            terms.remove(min(terms))
+        put_highest(self._stood.setdefault(server, {}), term, None)
 
     def stood(self, server: int, term: int) -> bool:
         """Whether a server is known to have asked for votes in a term."""
@@ -48,6 +45,10 @@ class Terms:
         """The first packet in which a server shows that it has reached a term, by that term or a later one."""
         shown = self._shown.get(server, {})
         return min((place for known, place in shown.items() if known >= term), default=None)
+
+    def forgotten(self, server: int, term: int) -> bool:
+        """Whether it is not remembered where a server first showed that it had reached a term."""
+        return term <= self._forgotten.get(server, -1)
 
     def current(self, server: int) -> int:
         """The highest term that a server has shown; 0 when it has shown none."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from raft_dissect.audit.knowledge.bounded import put
+from raft_dissect.audit.knowledge.bounded import of_term, put, put_highest
 from raft_dissect.wire import table
 
 if TYPE_CHECKING:
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from raft_dissect.audit.step import Step
     from raft_dissect.values import Place
 
-_MAX_ROUNDS = 4096
-"""Rounds that are remembered, and as many pairs of voter and term; the first ones are forgotten first."""
+_MAX_CANDIDATES = 256
+"""Candidates of one term that are remembered, as pre-vote or for real, and as many voters."""
+_MAX_PAIRS = 4096
+"""Voters and pairs of voter and candidate that are remembered; the first ones are forgotten first."""
 _MAX_ASKED = 128
 """Voters of one round, and grants of one voter in one term."""
 _MAX_REQUESTS = 512
 """Requests of one connection that can be counted; of a connection with more the answers cannot be told apart."""
-_MAX_LINES = 1024
-"""Connections whose requests are counted."""
 
 
 class Asked(NamedTuple):
@@ -87,17 +87,20 @@ class Round:
         return any(asked.sure for asked in self.asked.values())
 
 
+_NO_ROUNDS: dict[tuple[int, bool], Round] = {}
+_NO_GRANTS: dict[int, list[Answer]] = {}
+
+
 class Votes:
     """All requests for votes of a cluster, and their answers."""
 
     def __init__(self, lines: Lines) -> None:
         self._lines = lines
-        self._rounds: dict[tuple[int, int, bool], Round] = {}  # by candidate, term and pre-vote
-        self._granted: dict[tuple[int, int], list[Answer]] = {}  # by voter and term
+        self._rounds: dict[int, dict[tuple[int, bool], Round]] = {}  # by term, and candidate and pre-vote
+        self._forgotten = -1  # the highest term of which rounds are forgotten
+        self._granted: dict[int, dict[int, list[Answer]]] = {}  # by term and voter
         self._pre_granted: dict[tuple[int, int], Answer] = {}  # by voter and candidate: the last granted pre-vote
         self._pre_asked: dict[int, Asked] = {}  # by number of the stream: the last pre-vote
-        self._requests: dict[int, list[Asked | None]] = {}  # by number of the stream
-        self._results: dict[int, int] = {}
         self._unflagged: dict[tuple[int, int], Place] = {}  # by voter and candidate
         self._pre_voters: dict[int, Place] = {}
 
@@ -110,31 +113,30 @@ class Votes:
                 self._ask(asked)
         elif step.type == table.REQUEST_VOTE_RESULT:
             answer = self.answer(step)
-            number = step.line.stream.number
-            put(self._results, number, self._results.get(number, 0) + 1, _MAX_LINES)
+            step.line.voted += 1
             if answer is not None and answer.granted:
                 self._grant(answer)
 
     def _count(self, step: Step) -> None:
         asked = asked_by(step)
-        requests = self._requests.get(step.line.stream.number)
-        if requests is None:
-            requests = []
-            put(self._requests, step.line.stream.number, requests, _MAX_LINES)
-        if len(requests) <= _MAX_REQUESTS:
-            requests.append(asked)
+        if len(step.line.asked) <= _MAX_REQUESTS:
+            step.line.asked.append(asked)
         if asked is None and step.sender is not None:
-            put(self._pre_voters, step.sender, step.place, _MAX_ROUNDS)
+            put(self._pre_voters, step.sender, step.place, _MAX_PAIRS)
 
     def _ask(self, asked: Asked) -> None:
         if asked.pre_vote:
-            put(self._pre_voters, asked.candidate, asked.place, _MAX_ROUNDS)
-            put(self._pre_asked, asked.line.stream.number, asked, _MAX_ROUNDS)
-        key = asked.candidate, asked.term, asked.pre_vote
-        round_ = self._rounds.get(key)
+            put(self._pre_voters, asked.candidate, asked.place, _MAX_PAIRS)
+            put(self._pre_asked, asked.line.stream.number, asked, _MAX_PAIRS)
+        rounds, key = self._rounds.get(asked.term), (asked.candidate, asked.pre_vote)
+        if rounds is None:
+            rounds = {}
+            forgotten = put_highest(self._rounds, asked.term, rounds)
+            self._forgotten = max(self._forgotten, -1 if forgotten is None else forgotten)
+        round_ = rounds.get(key)
         if round_ is None:
             round_ = Round(asked)
-            put(self._rounds, key, round_, _MAX_ROUNDS)
+            put(rounds, key, round_, _MAX_CANDIDATES)
         round_.first = min(round_.first, asked.place)
         number = asked.line.stream.number
         if number in round_.asked or len(round_.asked) < _MAX_ASKED:
@@ -142,14 +144,15 @@ class Votes:
 
     def _grant(self, answer: Answer) -> None:
         if answer.pre_vote:
-            put(self._pre_granted, (answer.voter, answer.candidate), answer, _MAX_ROUNDS)
+            put(self._pre_granted, (answer.voter, answer.candidate), answer, _MAX_PAIRS)
             return
         if answer.pre_vote is None:
-            put(self._unflagged, (answer.voter, answer.candidate), answer.place, _MAX_ROUNDS)
-        granted = self._granted.get((answer.voter, answer.term))
+            put(self._unflagged, (answer.voter, answer.candidate), answer.place, _MAX_PAIRS)
+        voters = of_term(self._granted, answer.term)
+        granted = voters.get(answer.voter)
         if granted is None:
             granted = []
-            put(self._granted, (answer.voter, answer.term), granted, _MAX_ROUNDS)
+            put(voters, answer.voter, granted, _MAX_CANDIDATES)
         if len(granted) < _MAX_ASKED:
             granted.append(answer)
 
@@ -166,7 +169,7 @@ class Votes:
             bool(fields["vote_granted"]),
             None if flag is None else bool(flag),
             step.line,
-            self._results.get(step.line.stream.number, 0),
+            step.line.voted,
             step.place,
             step.sure,
             step.layouts,
@@ -174,14 +177,18 @@ class Votes:
 
     def round(self, candidate: int, term: int, *, pre_vote: bool = False) -> Round | None:
         """What a candidate asked in a term; None when it is not known to have asked."""
-        return self._rounds.get((candidate, term, pre_vote))
+        return self._rounds.get(term, _NO_ROUNDS).get((candidate, pre_vote))
 
     def asked(self, candidate: int, voter: int, term: int, *, pre_vote: bool = False) -> Asked | None:
         """The request that a candidate sent to a voter in a term; None when none is known."""
-        round_ = self._rounds.get((candidate, term, pre_vote))
+        round_ = self.round(candidate, term, pre_vote=pre_vote)
         if round_ is None:
             return None
         return next((asked for asked in round_.asked.values() if asked.voter == voter), None)
+
+    def forgotten(self, term: int) -> bool:
+        """Whether it is not remembered who asked for votes in a term."""
+        return term <= self._forgotten
 
     def pre_asked(self, candidate: int, voter: int) -> Asked | None:
         """The last pre-vote that a candidate asked a voter for."""
@@ -191,8 +198,7 @@ class Votes:
 
     def asked_unread(self, candidate: int, voter: int) -> bool:
         """Whether a candidate asked a voter for a vote in a request of which too little was captured."""
-        lines = self._lines.between(candidate, voter)
-        return any(None in self._requests.get(line.stream.number, ()) for line in lines)
+        return any(None in line.asked for line in self._lines.between(candidate, voter))
 
     def pre_granted(self, voter: int, candidate: int) -> Answer | None:
         """The last answer of a voter that grants a pre-vote to a candidate, and says that it is one."""
@@ -208,11 +214,12 @@ class Votes:
 
     def granted(self, voter: int, term: int) -> Iterator[Answer]:
         """The answers that grant a real vote of a term, as far as it is certain that they do."""
-        return (answer for answer in self._granted.get((voter, term), ()) if self.is_pre_vote(answer) is False)
+        granted = self._granted.get(term, _NO_GRANTS).get(voter, ())
+        return (answer for answer in granted if self.is_pre_vote(answer) is False)
 
     def grants(self, candidate: int, voter: int, term: int) -> Answer | None:
         """An answer that may grant a candidate a real vote in a term; None when there is none."""
-        for answer in self._granted.get((voter, term), ()):
+        for answer in self._granted.get(term, _NO_GRANTS).get(voter, ()):
             if answer.candidate == candidate and not self.is_pre_vote(answer):
                 return answer
         return None
@@ -236,7 +243,7 @@ class Votes:
         answering = self._lines.between(answer.voter, answer.candidate)
         if len(asking) != 1 or len(answering) != 1 or self._lost(answer):
             return None
-        requests = self._requests.get(asking[0].stream.number, [])
+        requests = asking[0].asked
         if len(requests) > _MAX_REQUESTS or answer.number >= len(requests):
             return None
         return requests[answer.number]

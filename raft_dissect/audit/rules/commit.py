@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from raft_dissect.audit.group import Group
 from raft_dissect.audit.judge import GRACE_NS, Subject
+from raft_dissect.audit.knowledge.bounded import put_latest
 from raft_dissect.audit.knowledge.runs import Runs
 from raft_dissect.audit.rule import Rule
 from raft_dissect.audit.rules.names import listed
@@ -94,7 +95,6 @@ FORWARD = Rule(
 )
 RULES = (IN_LOG, MAJORITY, OWN_TERM, BARRIER, EXPOSED, FORWARD)
 
-_MAX_CANDIDATES = 4096
 _MAX_SERVERS = 4096
 _OLD_RESULT = 24
 """Bytes of the header of a result as releases before v0.18.0 send it."""
@@ -147,9 +147,7 @@ class Commit(Group):
         last = step.fields.get("last_log_index")
         if step.real and last is not None and step.sender is not None and step.term is not None:
             key = step.sender, step.term
-            self._stood[key] = max(last, self._stood.get(key, -1))
-            if len(self._stood) > _MAX_CANDIDATES:
-                del self._stood[next(iter(self._stood))]
+            put_latest(self._stood, key, max(last, self._stood.get(key, -1)))
 
     def _result(self, step: Step) -> None:
         fields, server = step.fields, step.sender

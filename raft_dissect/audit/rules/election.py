@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from raft_dissect.audit.group import Group
 from raft_dissect.audit.judge import GRACE_NS, Subject
-from raft_dissect.audit.knowledge.bounded import put
+from raft_dissect.audit.knowledge.bounded import put, put_latest
 from raft_dissect.audit.knowledge.votes import asked_by
 from raft_dissect.audit.rule import Rule
 from raft_dissect.wire import table
@@ -196,7 +196,7 @@ _MIRRORING = frozenset({"c-0.18.0", "c-main", "w-0.17.4", "w-0.20.0", "w-0.22.1"
 _DIRECT = _MIRRORING | {"c-0.11.3"}
 """Layouts of releases that are all v0.11.3 or later: after TimeoutNow they ask for no pre-votes."""
 _MAX = 4096
-"""Terms, servers and pairs that are remembered."""
+"""Servers and pairs that are remembered."""
 _MAX_TOLD = 64
 """TimeoutNow messages to one server that are remembered."""
 _MAX_REPLIES = 64
@@ -279,7 +279,7 @@ class Elections(Group):
             put(self._told, step.receiver, told, _MAX)
         first = self._leaders.get(term)
         if first is None:
-            put(self._leaders, term, leader, _MAX)
+            put_latest(self._leaders, term, leader)
             self.judge.later(partial(self._elected, leader, term, step.place), step.place, 2 * GRACE_NS)
         if first is None or first == leader:
             self.judge.hold(ONE_LEADER)
@@ -668,6 +668,8 @@ class Elections(Group):
             self.judge.skip(ANSWERS, "ambiguous")
         elif votes.asked(candidate, voter, term, pre_vote=pre_vote) is not None:
             self.judge.hold(ANSWERS)
+        elif votes.forgotten(term):
+            self.judge.skip(ANSWERS, "forgotten")
         elif pre_vote:
             self._own_term(answer)
         elif (reason := self._may_have_asked(answer)) is not None:
@@ -696,6 +698,8 @@ class Elections(Group):
         lines = self.knowledge.lines.between(answer.candidate, answer.voter)
         if not lines:
             return "other_direction"
+        if self.knowledge.lines.forgets(answer.candidate, answer.voter):
+            return "forgotten"
         if self.knowledge.votes.asked_unread(answer.candidate, answer.voter):
             return "cut_short"
         if any(line.lost is not None for line in lines):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from raft_dissect.audit.group import Group
 from raft_dissect.audit.judge import NEVER_NS, Subject
+from raft_dissect.audit.knowledge.bounded import put_latest
 from raft_dissect.audit.knowledge.timers import ELECTION
 from raft_dissect.audit.rule import Rule
 from raft_dissect.cluster.replicated import loses_messages
@@ -360,9 +361,8 @@ class Liveness(Group):
     def _majority(self, step: Step, leader: int, term: int) -> None:
         alone = self._alone.get((leader, term))
         if alone is None:
-            alone = self._alone[leader, term] = _Alone()
-            if len(self._alone) > _MAX_KNOWN:
-                del self._alone[next(iter(self._alone))]
+            alone = _Alone()
+            put_latest(self._alone, (leader, term), alone)
         now_ns = step.place.time_ns
         if alone.found or now_ns // _CHECK_NS == alone.checked:
             return

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from raft_dissect.audit.group import Group
 from raft_dissect.audit.judge import GRACE_NS, NEVER_NS, Subject
+from raft_dissect.audit.knowledge.bounded import put_latest
 from raft_dissect.audit.rule import Rule
 from raft_dissect.audit.rules.names import listed
 from raft_dissect.units import duration
@@ -438,9 +439,8 @@ class Membership(Group):
         key = step.receiver, term
         acks = self._acks.get(key)
         if acks is None:
-            acks = self._acks[key] = {}
-            if len(self._acks) > _MAX_KNOWN:
-                del self._acks[next(iter(self._acks))]
+            acks = {}
+            put_latest(self._acks, key, acks)
         one = acks.get(follower)
         if one is None:
             if len(acks) < _MAX_KNOWN:

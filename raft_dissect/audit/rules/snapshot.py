@@ -136,7 +136,7 @@ RULES = (CONTENT, AGAIN, BLIND, HEARTBEATS, COMPLETE, ANSWER, SAME, INSTALLING, 
 _TIMEOUT_NS = 30_000_000_000
 _FEW_INTERVALS = 3
 _SHORT_LOG = 128
-_MAX_KNOWN = 1024
+_MAX_KNOWN = 256
 """Snapshots, or pairs of servers, of which something is remembered; the first are forgotten first."""
 _ENDS = {"fin": "its connection was closed", "rst": "its connection was reset", "reused": "its connection was replaced"}
 
