@@ -295,16 +295,33 @@ def test_connections_of_which_nothing_can_come_any_more_are_forgotten(
     assert sizes[1] < sizes[0] * 1.1
 
 
-@pytest.mark.parametrize(("times", "next_time"), [((0,), 1), ((0, 1, 3), 7), ((0, 1, 3, 7, 15, 31, 63), 127)])
-def test_an_attempt_that_was_given_up_is_told_when_it_is_not_repeated(times: tuple[int, ...], next_time: int) -> None:
+@pytest.mark.parametrize(("times", "second_next"), [((0,), 3), ((0, 1, 3), 15), ((0, 1, 3, 7, 15), 63)])
+def test_an_attempt_that_was_given_up_is_told_when_it_was_not_repeated_twice(
+    times: tuple[int, ...], second_next: int
+) -> None:
     """Each time that a SYN is sent again is twice as long after the one before: RFC 6298, section 5.5."""
     under_test = Engine([9001])
     connection = Connection()
     for number, second in enumerate(times, 1):
         assert not under_test.feed(Packet(connection.syn(), START + second * 1000 * MILLISECOND, 1, 54, number))
-    assert not under_test.pass_time(START + (next_time * 1000 + 500) * MILLISECOND)
-    (event,) = under_test.pass_time(START + (next_time + 3) * 1000 * MILLISECOND)
+    assert not under_test.pass_time(START + (second_next * 1000 + 500) * MILLISECOND)
+    (event,) = under_test.pass_time(START + (second_next + 3) * 1000 * MILLISECOND)
     assert isinstance(event, TransportEvent)
     assert (event.kind, event.attempts, event.last.frame) == ("unanswered", len(times), len(times))
     assert not under_test.pass_time(START + 1000_000 * MILLISECOND)
     assert not under_test.close()
+
+
+def test_a_syn_that_comes_again_and_again_takes_no_more_memory() -> None:
+    under_test = Engine([9001])
+    syn = Connection().syn()
+    sizes = []
+    tracemalloc.start()
+    try:
+        for number in range(1, 4001):
+            under_test.feed(Packet(syn, START + number * MILLISECOND, 1, len(syn), number))
+            if number in (2000, 4000):
+                sizes.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert sizes[1] < sizes[0] * 1.1

@@ -310,6 +310,22 @@ def test_a_connection_that_is_not_answered_for_a_second_is_told_at_the_end() -> 
     assert (event.stream.source.port, event.place.frame, event.last.frame, event.attempts) == (CLIENT.port, 1, 3, 3)
 
 
+def test_an_attempt_whose_repetition_was_not_captured_has_not_failed() -> None:
+    """The SYNs of 0 and 1 s were captured, the one of 3 s was not, and the one of 7 s is answered."""
+    connection = Connection()
+    syn, syn_ack, ack = connection.opening()
+    times = [0, 1000, 6990, 7000, 7010, 7020]
+    packets = [
+        packet._replace(time_ns=START + time * MILLISECOND)
+        for packet, time in zip(
+            capture([numbered(syn, 5), numbered(syn, 6), b"", numbered(syn, 8), syn_ack, ack]), times, strict=True
+        )
+    ]
+    result = captures.run(packets)
+    assert told(result, "unanswered") == []
+    assert all(stream.opening is not None and stream.opening.attempts == 3 for stream in streams(result.events))
+
+
 def test_what_follows_shows_that_a_syn_was_answered_although_that_was_not_captured() -> None:
     connection = Connection()
     syn, _, ack = connection.opening()

@@ -58,6 +58,7 @@ cdef class Connection:
     cdef public object asked
     cdef public object again
     cdef public long long attempts
+    cdef public bint awaited
     cdef public bint answered
     cdef public bint given_up
     cdef public bint ending

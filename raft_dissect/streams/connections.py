@@ -164,6 +164,7 @@ class Connection:
         "answered",
         "asked",
         "attempts",
+        "awaited",
         "back",
         "client",
         "closed",
@@ -195,6 +196,8 @@ class Connection:
         """SYNs of the client, copies of the capture not counted."""
         self.answered = False
         """Whether anything shows that the client's SYN was answered."""
+        self.awaited = False
+        """Whether the engine will come back to see if it was answered."""
         self.given_up = False
         """Whether it was told that nothing answers."""
         self.ending = False

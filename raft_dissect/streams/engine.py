@@ -57,7 +57,7 @@ MAX_CONNECTIONS = 50_000
 """Connections that are known at a time; some 4 KiB each. A scan of ports opens many that carry nothing."""
 
 _MOST_WAITING = 6
-"""Entries of what the engine will come back to, per connection: three at most are not of closed ones."""
+"""Entries of what the engine will come back to, per connection: four at most are not of closed ones."""
 
 
 class Statistics:
@@ -277,7 +277,7 @@ class Engine:
             self._transport.answers(direction, segment, place)
             if connection.is_asking:
                 self._linger(connection)
-                self._come_back(self._transport.given_up_ns(connection), connection, None)
+                self._await_answer(connection)
         if flags & ACK:
             direction.peer.reassembly.acknowledge(segment.acknowledgement)
             self._transport.acknowledges(direction.peer, segment.acknowledgement, place.time_ns)
@@ -295,6 +295,12 @@ class Engine:
         for either in connection.directions:
             self._after(either, place)
         connection.ease()
+
+    def _await_answer(self, connection: Connection) -> None:
+        """Come back when whoever asks for a connection has given up, unless that is going to be anyway."""
+        if not connection.awaited and not connection.given_up:
+            connection.awaited = True
+            self._come_back(self._transport.given_up_ns(connection), connection, None)
 
     def _wait_for(self, connection: Connection, direction: Direction | None) -> None:
         """Come back after a while, to see about the holes of a direction, or to end a connection."""
@@ -403,6 +409,7 @@ class Engine:
             if connection.closed:
                 continue
             if direction is None:
+                connection.awaited = False
                 self._see_about(connection)
                 continue
             direction.waiting = False
@@ -424,6 +431,8 @@ class Engine:
             self._linger(connection)
         elif connection.is_asking and self._transport.given_up_ns(connection) <= now:
             self._transport.over(connection, now)
+        elif connection.is_asking:
+            self._await_answer(connection)
 
     def _knows(self, key: bytes, connection: Connection) -> bool:
         """Whether this is still the connection with a key."""

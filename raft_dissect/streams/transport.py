@@ -23,8 +23,12 @@ _SENT_AGAIN_NS = 200_000_000
 """The shortest time after which Linux sends again without being asked; copies of a packet are closer together."""
 _UNANSWERED_NS = 1_000_000_000
 """RFC 6298, section 2: a SYN has this long to be answered before it is sent again."""
-_NEXT_ATTEMPT_NS = 3_000_000_000
-"""A SYN is sent again as long after the last one as that was after the first, and a second more; two are for delays."""
+_NEXT_ATTEMPT_NS = 5_000_000_000
+"""A SYN is sent again as long after the last one as that was after the first, and a second more.
+
+So the one after the next comes four times as long after the first as the last one, and three seconds; two are for
+delays.
+"""
 _IDENTIFICATIONS = 1 << 16
 _STAMPS = 1 << 32
 
@@ -116,9 +120,9 @@ class Transport:
         connection.ending = True
 
     def given_up_ns(self, connection: Connection) -> int:
-        """When whoever asks for a connection would have asked again, unless it has given up."""
-        last = connection.again.time_ns
-        return 2 * last - connection.asked.time_ns + _NEXT_ATTEMPT_NS
+        """When whoever asks for a connection would have asked twice more, of which the capture may lack one."""
+        first, last = connection.asked.time_ns, connection.again.time_ns
+        return first + 4 * (last - first) + _NEXT_ATTEMPT_NS
 
     def over(self, connection: Connection, now: int) -> None:
         """Nothing more will come on a connection."""
