@@ -172,7 +172,7 @@ class ClusterAudit:
 
     def _diagnostic(self, diagnostic: Diagnostic) -> None:
         lines = self.knowledge.lines
-        if diagnostic.kind in ("file_damaged", "file_truncated"):
+        if diagnostic.kind in ("file_damaged", "file_truncated", "dropped"):
             lines.lost_everywhere(diagnostic.place)
             return
         if diagnostic.stream is None:

@@ -35,10 +35,14 @@ def put_highest(known: dict[int, V], term: int, value: V) -> int | None:
     return lowest
 
 
-def of_term(known: dict[int, dict[K, V]], term: int) -> dict[K, V]:
-    """What is remembered of a term, to be added to; it is forgotten at once if `MOST_TERMS` higher ones are known."""
+def of_term(known: dict[int, dict[K, V]], term: int) -> tuple[dict[K, V], int]:
+    """What is remembered of a term, to be added to, and the term that was forgotten for it, -1 if none was.
+
+    Where `MOST_TERMS` higher ones are known it is that term itself.
+    """
     found = known.get(term)
-    if found is None:
-        found = {}
-        put_highest(known, term, found)
-    return found
+    if found is not None:
+        return found, -1
+    found = {}
+    forgotten = put_highest(known, term, found)
+    return found, -1 if forgotten is None else forgotten

@@ -232,7 +232,7 @@ class Lines:
         """A connection ended, or nothing more of it is in the capture."""
         if reason == "limit":
             self.lost(line, place)
-        elif reason != "capture_end":
+        if reason != "capture_end":
             line.end, line.reason = place, reason
             if None in (line.sender, line.receiver) and line.stream.number not in self._unknown:
                 self._lines.pop(line.stream.number, None)

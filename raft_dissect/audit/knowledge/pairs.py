@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from raft_dissect.audit.knowledge.bounded import put_highest
 from raft_dissect.audit.knowledge.indexes import Indexes
 from raft_dissect.wire import table
 
@@ -14,10 +15,6 @@ if TYPE_CHECKING:
 
 _MAX_PAIRS = 4096
 """Pairs that are remembered; those that were not heard of for the longest time are forgotten first."""
-_MAX_TERMS = 64
-"""Terms of which acknowledgements are remembered; the lowest are forgotten first."""
-
-
 _MAX_RECENT = 256
 """Latest acknowledgements and commit indexes of one pair that are remembered one by one."""
 
@@ -46,6 +43,7 @@ class Pair:
         "asked",
         "brought",
         "commits",
+        "forgotten_acks",
         "from_nothing",
         "lowest_term",
         "refusals",
@@ -64,6 +62,8 @@ class Pair:
         """Of all requests."""
         self.acks: dict[int, int] = {}
         """The highest index that was acknowledged, by term."""
+        self.forgotten_acks = -1
+        """The highest term of which that is forgotten."""
         self.acked_last: deque[Told] = deque(maxlen=_MAX_RECENT)
         """The latest acknowledgements."""
         self.commits: deque[Told] = deque(maxlen=_MAX_RECENT)
@@ -97,7 +97,7 @@ class Pair:
     def accepts(self, term: int, last: int, place: Place) -> None:
         """The follower acknowledged in several messages, in the last one up to `last`."""
         self.acked_last.append(Told(term, last, place))
-        self.acks[term] = max(last, self.acks.get(term, -1))
+        self._acks(term, last)
 
     def request(self, step: Step) -> None:
         """The leader sent AppendEntries or InstallSnapshot."""
@@ -128,17 +128,18 @@ class Pair:
             self._refuses(step.term, fields["rejected"], place)
             return
         self.acked_last.append(Told(step.term, last, place))
-        if last > self.acks.get(step.term, -1):
-            self.acks[step.term] = last
-            if len(self.acks) > _MAX_TERMS:
-                del self.acks[min(self.acks)]
+        self._acks(step.term, last)
+
+    def _acks(self, term: int, last: int) -> None:
+        if last > self.acks.get(term, -1):
+            forgotten = put_highest(self.acks, term, last)
+            if forgotten is not None:
+                self.forgotten_acks = max(forgotten, self.forgotten_acks)
 
     def _refuses(self, term: int, index: int, place: Place) -> None:
         known = self.refusals.get(term)
         if known is None or index <= known.log_index:
-            self.refusals[term] = Refusal(index, place)
-            if len(self.refusals) > _MAX_TERMS:
-                del self.refusals[min(self.refusals)]
+            put_highest(self.refusals, term, Refusal(index, place))
 
     def acked_before_told(self, term: int, index: int, margin_ns: int | None) -> bool:
         """Whether the follower may have acknowledged an index before it was told that the index is committed.

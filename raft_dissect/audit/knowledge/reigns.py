@@ -169,20 +169,23 @@ class Reigns:
     def _reign(self, step: Step, index: int) -> Reign:
         assert step.sender is not None
         assert step.term is not None
-        reigns = of_term(self._reigns, step.term)
+        reigns, forgotten = of_term(self._reigns, step.term)
         reign = reigns.get(step.sender)
         if reign is None:
             reign = Reign(step.sender, step.term, step.place)
-            if len(reigns) < _MAX_LEADERS:
+            if len(reigns) < _MAX_LEADERS and forgotten != step.term:
                 reigns[step.sender] = reign
-            self._recent.append(reign)
-            if len(self._recent) > _RECENT:
-                self._recent.popleft().forget_indexes()
+                self._begins(reign)
         reign.first, reign.last = min(reign.first, step.place), max(reign.last, step.place)
         reign.sure = reign.sure or step.sure
         if index > reign.end:
             reign.end, reign.end_place = index, step.place
         return reign
+
+    def _begins(self, reign: Reign) -> None:
+        self._recent.append(reign)
+        if len(self._recent) > _RECENT:
+            self._recent.popleft().forget_indexes()
 
     def _sent(self, step: Step, reign: Reign) -> Sent:
         assert step.receiver is not None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from raft_dissect.audit.knowledge.bounded import of_term, put, put_highest
+from raft_dissect.audit.knowledge.bounded import of_term, put
 from raft_dissect.wire import table
 
 if TYPE_CHECKING:
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from raft_dissect.audit.step import Step
     from raft_dissect.values import Place
 
+K = TypeVar("K")
+V = TypeVar("V")
 _MAX_CANDIDATES = 256
 """Candidates of one term that are remembered, as pre-vote or for real, and as many voters."""
 _MAX_PAIRS = 4096
@@ -97,7 +99,7 @@ class Votes:
     def __init__(self, lines: Lines) -> None:
         self._lines = lines
         self._rounds: dict[int, dict[tuple[int, bool], Round]] = {}  # by term, and candidate and pre-vote
-        self._forgotten = -1  # the highest term of which rounds are forgotten
+        self._forgotten = -1  # the highest term of which one of these two is forgotten
         self._granted: dict[int, dict[int, list[Answer]]] = {}  # by term and voter
         self._pre_granted: dict[tuple[int, int], Answer] = {}  # by voter and candidate: the last granted pre-vote
         self._pre_asked: dict[int, Asked] = {}  # by number of the stream: the last pre-vote
@@ -128,11 +130,7 @@ class Votes:
         if asked.pre_vote:
             put(self._pre_voters, asked.candidate, asked.place, _MAX_PAIRS)
             put(self._pre_asked, asked.line.stream.number, asked, _MAX_PAIRS)
-        rounds, key = self._rounds.get(asked.term), (asked.candidate, asked.pre_vote)
-        if rounds is None:
-            rounds = {}
-            forgotten = put_highest(self._rounds, asked.term, rounds)
-            self._forgotten = max(self._forgotten, -1 if forgotten is None else forgotten)
+        rounds, key = self._of_term(self._rounds, asked.term), (asked.candidate, asked.pre_vote)
         round_ = rounds.get(key)
         if round_ is None:
             round_ = Round(asked)
@@ -148,7 +146,7 @@ class Votes:
             return
         if answer.pre_vote is None:
             put(self._unflagged, (answer.voter, answer.candidate), answer.place, _MAX_PAIRS)
-        voters = of_term(self._granted, answer.term)
+        voters = self._of_term(self._granted, answer.term)
         granted = voters.get(answer.voter)
         if granted is None:
             granted = []
@@ -187,8 +185,13 @@ class Votes:
         return next((asked for asked in round_.asked.values() if asked.voter == voter), None)
 
     def forgotten(self, term: int) -> bool:
-        """Whether it is not remembered who asked for votes in a term."""
+        """Whether it is not remembered who asked for votes in a term, or who granted them."""
         return term <= self._forgotten
+
+    def _of_term(self, known: dict[int, dict[K, V]], term: int) -> dict[K, V]:
+        found, forgotten = of_term(known, term)
+        self._forgotten = max(self._forgotten, forgotten)
+        return found
 
     def pre_asked(self, candidate: int, voter: int) -> Asked | None:
         """The last pre-vote that a candidate asked a voter for."""
@@ -252,6 +255,9 @@ class Votes:
         """Whether something may be missing between the two servers."""
         asking = self._lines.between(answer.candidate, answer.voter)
         answering = self._lines.between(answer.voter, answer.candidate)
+        forgets = self._lines.forgets
+        if forgets(answer.candidate, answer.voter) or forgets(answer.voter, answer.candidate):
+            return True
         return not asking or not all(line.from_start and line.lost is None for line in (*asking, *answering))
 
 

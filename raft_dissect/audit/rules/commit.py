@@ -355,6 +355,8 @@ class Commit(Group):
         pair = self.knowledge.pairs.of(commit.leader, voter)
         if pair is not None and pair.vague_answer is not None:
             return "cut_short"
+        if pair is not None and commit.term <= pair.forgotten_acks:
+            return "forgotten"
         lines, terms = self.knowledge.lines, self.knowledge.terms
         reason = lines.hides(terms, voter, commit.leader, commit.term, commit.place)
         refusal = None if pair is None else pair.refusals.get(commit.term)

@@ -321,6 +321,9 @@ class Elections(Group):
         if 2 * granted > len(voters):
             self.judge.hold(MAJORITY)
             return
+        if votes.forgotten(term):
+            self.judge.skip(MAJORITY, "forgotten")
+            return
         reason = self._unseen(missing, leader, min(asked, place), place)
         if reason is not None:
             self.judge.skip(MAJORITY, reason)
@@ -385,7 +388,9 @@ class Elections(Group):
         if asked.pre_vote:
             return
         round_ = self.knowledge.votes.round(asked.candidate, asked.term)
-        if round_ is None:
+        if round_ is None and self.knowledge.votes.forgotten(asked.term):
+            self.judge.skip(OWN_VOTE, "forgotten")
+        elif round_ is None:
             self.judge.later(partial(self._stands, asked), asked.place, 2 * GRACE_NS)
         else:
             self._same(asked, next(iter(round_.asked.values())))
@@ -704,6 +709,8 @@ class Elections(Group):
             return "cut_short"
         if any(line.lost is not None for line in lines):
             return "gap"
+        if not any(line.last > answer.place for line in lines):
+            return "capture_end"  # what is missing at the end of a connection does not show
         return None if all(line.from_start for line in lines) else "begun_midway"
 
     def _own_term(self, answer: Answer) -> None:

@@ -418,6 +418,8 @@ class Liveness(Group):
             lines = self.knowledge.lines.between(voter, reign.leader)
             if not lines:
                 return "other_direction"
+            if self.knowledge.lines.forgets(voter, reign.leader, since_ns):
+                return "forgotten"
             if any(line.lost is not None and line.lost.time_ns >= since_ns for line in lines):
                 return "gap"
         return None

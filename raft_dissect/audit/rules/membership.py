@@ -345,6 +345,8 @@ class Membership(Group):
         lines = self.knowledge.lines.between(server, leader)
         if not lines:
             return "other_direction"
+        if self.knowledge.lines.forgets(server, leader):
+            return "forgotten"
         if not all(line.from_start for line in lines):
             return "begun_midway"
         return "gap" if any(line.lost is not None for line in lines) else None

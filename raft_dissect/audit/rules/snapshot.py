@@ -387,6 +387,8 @@ class Snapshots(Group):
 
     def _hidden(self, follower: int, leader: int, since_ns: int) -> Reason | None:
         """Why a follower's answers since some time may not be in the capture; None if they are."""
+        if self.knowledge.lines.forgets(follower, leader, since_ns):
+            return "forgotten"
         lines = [
             line
             for line in self.knowledge.lines.between(follower, leader)
@@ -518,7 +520,10 @@ class Snapshots(Group):
             self.judge.skip(HEARTBEATS, "unknown_timers")
             return
         reign = self.knowledge.reigns.of(leader, transfer.term)
-        last_ns = until.time_ns if reign is None else min(until.time_ns, reign.last.time_ns)
+        if reign is None:
+            self.judge.skip(HEARTBEATS, "forgotten")
+            return
+        last_ns = min(until.time_ns, reign.last.time_ns)
         next_ns = last_ns if transfer.appends is None else min(transfer.appends.time_ns, last_ns)
         allowed = _FEW_INTERVALS * heartbeat
         if last_ns - transfer.place.time_ns <= allowed:

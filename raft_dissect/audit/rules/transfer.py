@@ -224,7 +224,10 @@ class Transfers(Group):
             self.judge.hold(CAUGHT_UP)
             return
         reign = self.knowledge.reigns.of(handover.leader, handover.term)
-        began = place if reign is None else min(reign.first, place)
+        if reign is None:
+            self.judge.skip(CAUGHT_UP, "forgotten")
+            return
+        began = min(reign.first, place)
         reason = self.knowledge.lines.misses(handover.target, handover.leader, began.time_ns, place)
         if reason is not None:
             self.judge.skip(CAUGHT_UP, reason)
