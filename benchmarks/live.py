@@ -91,7 +91,9 @@ class _Bench:
             command = [form.python, str(HERE / "live_days.py"), f"{self._options.capture_days:g}"]
             done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment(form))
             rows += [_hours(form, json.loads(line)) for line in done.stdout.splitlines()]
-        return table(("form", "hours of capture time", "packets", "happenings", "memory MB", "CPU us per beat"), rows)
+        return table(
+            ("form", "hours of capture time", "packets", "happenings", "memory MB", "blocks", "CPU us per beat"), rows
+        )
 
     def _search(self, form: Ours, kind: Kind, seconds: float) -> Iterator[Run]:
         rate, kept, lost = float(_FIRST_RATE), 0.0, 0.0
@@ -172,6 +174,7 @@ def _hours(form: Ours, record: dict[str, Any]) -> tuple[str, ...]:
         f"{record['packets']:,}",
         f"{record['happened']:,}",
         f"{record['bytes'] / _MEGABYTE:.1f}",
+        f"{record['blocks']:,}",
         f"{record['beat_seconds'] * 1e6:.0f}",
     )
 

@@ -49,6 +49,7 @@ class _Watcher(View):
         record = {
             "hours": self._beats / _BEATS_A_MINUTE / 60,
             "bytes": int(resident) << 10,
+            "blocks": sys.getallocatedblocks(),
             "beat_seconds": (cpu - self._cpu) / self._part,
             "packets": snapshot.packets,
             "happened": snapshot.happened.total(),
