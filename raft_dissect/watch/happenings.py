@@ -30,7 +30,7 @@ KINDS: dict[str, str] = {
     "connection_closed": "such a connection was closed",
     "connection_reset": "such a connection was reset",
     "connection_refused": "an attempt to open one was refused",
-    "connection_unanswered": "an attempt to open one was not answered, and not repeated at its time",
+    "connection_unanswered": "an attempt to open one was not answered, nor repeated at its next two times",
     "term_change": "a server went to another term",
     "election_begun": "a server asks for votes or pre-votes",
     "election_ended": "its round has an outcome",
