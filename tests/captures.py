@@ -92,7 +92,7 @@ def run(source: Iterable[Packet], ports: Iterable[int] | None = None, **options:
     events += engine.close()
     of_blocks += other.close()
     assert list(map(told, of_blocks)) == list(map(told, events))
-    assert list(map(carried, of_blocks)) == list(map(carried, events))
+    assert carried(of_blocks) == carried(events)
     for name in Statistics.__slots__:
         of_blocks_one, one = getattr(other.statistics, name), getattr(engine.statistics, name)
         assert of_blocks_one == one, f"{name}: {of_blocks_one} in blocks, {one} one by one"
@@ -129,13 +129,13 @@ def told(event: Event) -> tuple[object, ...]:
     return type(event), event.stream.number, *event[1:]
 
 
-def carried(event: Event) -> tuple[object, ...]:
-    """What is known in the end of how TCP carried the stream of an event."""
-    stream = event.stream
-    if stream is None:
-        return ()
-    round_trips = None if stream.round_trips is None else stream.round_trips.spread()
-    return stream.opening, stream.segments, round_trips
+def carried(events: Iterable[Event]) -> list[tuple[object, ...]]:
+    """What is known in the end of how TCP carried each stream, in the order in which events first are of them."""
+    streams = {id(event.stream): event.stream for event in events if event.stream is not None}
+    return [
+        (stream.number, stream.opening, stream.segments, stream.round_trips and stream.round_trips.spread())
+        for stream in streams.values()
+    ]
 
 
 @lru_cache(maxsize=8)

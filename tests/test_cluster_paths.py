@@ -6,7 +6,8 @@ import json
 import shutil
 import subprocess
 from collections import Counter
-from typing import TYPE_CHECKING
+from decimal import Decimal
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
@@ -37,13 +38,31 @@ def paths_of(*files: str) -> dict[tuple[object, object], PathFact]:
     return {(path.sender, path.receiver): path for path in cluster.paths}
 
 
+class Row(NamedTuple):
+    """A packet as tshark has it: the servers that it comes from and goes to, its place, its time in ns."""
+
+    pair: tuple[object, object]
+    frame: int
+    time_ns: int
+
+
+def rows(file: str, condition: str) -> list[Row]:
+    """The packets that fulfil a condition."""
+    fields = ["-e", "ip.src", "-e", "ip.dst", "-e", "frame.number", "-e", "frame.time_epoch"]
+    command = ["tshark", "-n", "-r", str(captures.PCAPS / file), "-Y", condition, "-T", "fields", *fields]
+    output = subprocess.run(command, capture_output=True, text=True, check=True)
+    servers = {host: int(number) for number, host in captures.truth(captures.run_of(file))["ips"].items()}
+    found = []
+    for line in output.stdout.splitlines():
+        source, destination, frame, time = line.split("\t")
+        pair = servers[source], servers[destination]
+        found.append(Row(pair, int(frame), int(Decimal(time) * SECOND)))
+    return found
+
+
 def tshark(file: str, condition: str) -> Counter[tuple[object, object]]:
     """How many packets fulfil a condition, by the servers that they come from and go to."""
-    command = ["tshark", "-n", "-r", str(captures.PCAPS / file), "-Y", condition, "-T", "fields"]
-    output = subprocess.run([*command, "-e", "ip.src", "-e", "ip.dst"], capture_output=True, text=True, check=True)
-    servers = {host: int(number) for number, host in captures.truth(captures.run_of(file))["ips"].items()}
-    pairs = (line.split("\t") for line in output.stdout.splitlines())
-    return Counter((servers[source], servers[destination]) for source, destination in pairs)
+    return Counter(row.pair for row in rows(file, condition))
 
 
 # --- Real captures ---
@@ -70,11 +89,11 @@ def test_elections_name_the_retransmissions_of_tshark_while_the_leader_was_silen
     """The retransmissions begin after the last message that came through: none of them stands at its packet."""
     (cluster,) = analyze(captures.PCAPS / PARTITIONED).clusters
     silences = [election for election in cluster.elections if election.silent_seconds is not None]
+    again = rows(PARTITIONED, "tcp.analysis.retransmission && tcp.len > 0")
     for election in silences:
-        begin = election.place.time_ns / 1e9 - (election.silent_seconds or 0)
-        within = f"frame.time_epoch > {begin:.6f} && frame.number < {election.place.frame}"
-        again = tshark(PARTITIONED, f"tcp.analysis.retransmission && tcp.len > 0 && {within}")
-        assert election.retransmissions == again[election.leader, election.candidate]
+        begin = election.place.time_ns - round((election.silent_seconds or 0) * SECOND)
+        within = [row.pair for row in again if row.time_ns > begin and row.frame < election.place.frame]
+        assert election.retransmissions == within.count((election.leader, election.candidate))
     assert sum(election.retransmissions > 0 for election in silences) > 5
 
 

@@ -210,7 +210,7 @@ def scenes(draw: st.DrawFn) -> list[Step]:
 
 
 @given(st.lists(st.one_of(scenes(), scenes(), scenes(), ANYTHING), max_size=14))
-@settings(max_examples=1500)
+@settings(max_examples=800)
 def test_both_ways_lead_to_the_same_facts_whatever_servers_say(said: list[list[Step]]) -> None:
     talk = Talk()
     for number, step in enumerate((step for steps in said for step in steps), 10):

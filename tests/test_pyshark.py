@@ -30,6 +30,7 @@ from tests.pysharks import (
     write_heartbeats,
 )
 from tests.test_wireshark_plugin import program
+from tests.variants import EVERY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,12 +59,14 @@ def count(path: Path | str = SMALL, **options: Any) -> int:
 # --- Nothing is lost, nothing grows ---
 
 
-def test_ten_runs_over_ten_thousand_packets_lose_nothing_and_leave_nothing(tmp_path: Path) -> None:
+def test_ten_runs_over_thousands_of_packets_lose_nothing_and_leave_nothing(tmp_path: Path) -> None:
+    """2,000 packets each; 10,000 where time does not matter, as with the variants of captures."""
+    connections = 100 if EVERY else 20
     path = tmp_path / "heartbeats.pcap"
-    sent = write_heartbeats(path, 100)
+    sent = write_heartbeats(path, connections)
     held: list[tuple[int, int, set[int]]] = []
     # Of each connection the handshake, and six times seven packets in which a heartbeat ends.
-    for display_filter, expected in [(None, 10_000), *[("craft", 100 * (1 + 6 * 7))] * 9]:
+    for display_filter, expected in [(None, 100 * connections), *[("craft", connections * (1 + 6 * 7))] * 9]:
         indexes: list[int] = []
         packets = 0
         with wireshark.file_capture(path, display_filter=display_filter) as opened:
@@ -77,7 +80,7 @@ def test_ten_runs_over_ten_thousand_packets_lose_nothing_and_leave_nothing(tmp_p
     assert {files for _, files, _ in held} == {held[0][1]}
     assert not any(processes for _, _, processes in held)
     # What the first runs take once is not what a run leaves behind.
-    assert held[-1][0] - held[2][0] < 1 << 20
+    assert held[-1][0] - held[2][0] < 1 << (20 if EVERY else 18)
 
 
 def test_packets_are_given_again_in_another_run() -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.captures import Result
     from tests.transformations import Flow, Range
 
-LARGE = 280_000
+LARGE = 250_000
 """Bytes; with larger captures less is tried, for the sake of time."""
 
 
